@@ -1,0 +1,97 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/proctord/proctor/messages"
+)
+
+// ErrNoSupervisor is the cause of errors about a supervisor that is not there,
+// or not any more.
+var ErrNoSupervisor = errors.New("the supervisor is not running")
+
+// Ask sends the request q to the supervisor at pid and returns its one answer.
+// It gives up when ctx is done: the error is then a *messages.Error of kind
+// Timeout, and whatever the request began goes on. It may be called from any
+// goroutine, but never in an actor's Receive: there, send q and receive the
+// reply as a message.
+func Ask[R any](ctx context.Context, system *actor.ActorSystem, pid *actor.PID, q messages.Request[R]) (R, error) {
+	return ask(ctx, nil, system, pid, q)
+}
+
+// ask is Ask for a caller who knows when the supervisor is gone.
+func ask[R any](ctx context.Context, gone <-chan struct{}, system *actor.ActorSystem, pid *actor.PID, q messages.Request[R]) (R, error) {
+	var none R
+	if err := ctx.Err(); err != nil {
+		return none, gaveUp(q, err)
+	}
+	slot, answered := newSlot(system)
+	defer system.ProcessRegistry.Remove(slot)
+	system.Root.RequestWithCustomSender(pid, q, slot)
+	var answer any
+	select {
+	case answer = <-answered:
+	case <-ctx.Done():
+		return none, gaveUp(q, ctx.Err())
+	case <-gone:
+		// It may have answered with its last breath.
+		select {
+		case answer = <-answered:
+		default:
+			return none, absent(q)
+		}
+	}
+	switch answer := answer.(type) {
+	case R:
+		return answer, nil
+	case *messages.Error:
+		return none, answer
+	case *actor.DeadLetterResponse:
+		return none, absent(q)
+	default:
+		op, id := messages.Subject(q)
+		return none, &messages.Error{Op: op, ID: id, Kind: messages.Internal, Text: fmt.Sprintf("the answer was a %T", answer)}
+	}
+}
+
+func gaveUp(q any, cause error) error {
+	op, id := messages.Subject(q)
+	return &messages.Error{Op: op, ID: id, Kind: messages.Timeout,
+		Text: "nobody waits for the answer any more; what was begun goes on", Err: cause}
+}
+
+func absent(q any) error {
+	op, id := messages.Subject(q)
+	return &messages.Error{Op: op, ID: id, Kind: messages.Internal, Text: "it has ended or was never started", Err: ErrNoSupervisor}
+}
+
+// slot is the address of one caller: an actor system's process that takes one
+// message. The library's own Future knows no context, and takes a second
+// answer, or a late one, as a data race.
+type slot struct{ answered chan any }
+
+func newSlot(system *actor.ActorSystem) (*actor.PID, <-chan any) {
+	s := &slot{make(chan any, 1)}
+	pid, _ := system.ProcessRegistry.Add(s, fmt.Sprintf("ask$%d", asked.Add(1)))
+	return pid, s.answered
+}
+
+// asked numbers the callers of this program; the registry's own numbers begin
+// with a $ too, but not with a word.
+var asked atomic.Uint64
+
+func (s *slot) SendUserMessage(_ *actor.PID, message any) {
+	_, answer, _ := actor.UnwrapEnvelope(message)
+	select {
+	case s.answered <- answer:
+	default:
+	}
+}
+
+func (s *slot) SendSystemMessage(*actor.PID, any) {}
+
+func (s *slot) Stop(*actor.PID) {}

@@ -1,0 +1,323 @@
+// Package actors puts a supervisor into an actor system, and lets ordinary Go
+// talk to it: every method of [Supervisor] is one message and its one reply.
+//
+// An application that is made of actors itself spawns [Props] where it wants
+// the supervisor to be, and sends it the commands of package messages.
+package actors
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/proctord/proctor/collector"
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/platform"
+	"github.com/proctord/proctor/supervisor"
+	"github.com/rs/zerolog"
+)
+
+// An Option changes how a supervisor is set up.
+type Option func(*options)
+
+type options struct {
+	system  *actor.ActorSystem
+	host    platform.Host
+	resolve func(config.Collector) (string, error)
+	logger  zerolog.Logger
+	name    string
+	env     []string
+	stdout  *os.File
+	stderr  *os.File
+	random  func() float64
+	child   func(id string, o collector.Options) *actor.Props
+}
+
+// WithActorSystem puts the supervisor into an actor system that is there
+// already. Without it there is one of its own.
+func WithActorSystem(system *actor.ActorSystem) Option {
+	return func(o *options) { o.system = system }
+}
+
+// WithHost has processes started by h, which stays the caller's to close.
+// Without it they are started by a platform.New of the supervisor's own.
+func WithHost(h platform.Host) Option { return func(o *options) { o.host = h } }
+
+// WithName is the name of the supervisor's actor. Without it: "proctor". Two in
+// one actor system need different ones.
+func WithName(name string) Option { return func(o *options) { o.name = name } }
+
+// WithLogger has events, and what the actor library says, written to l.
+// Without it nothing is logged.
+func WithLogger(l zerolog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithOutput has collectors write their standard output and errors to these
+// files. Nil discards; without it they go to this program's own.
+func WithOutput(stdout, stderr *os.File) Option {
+	return func(o *options) { o.stdout, o.stderr = stdout, stderr }
+}
+
+// WithEnvironment is the environment that a collector's settings are added to.
+// Without it: this program's own.
+func WithEnvironment(env []string) Option { return func(o *options) { o.env = env } }
+
+// WithResolve finds the binary of a collector. Without it: config.ResolveBinary.
+func WithResolve(resolve func(config.Collector) (string, error)) Option {
+	return func(o *options) { o.resolve = resolve }
+}
+
+// WithRandom is where the jitter of restarts comes from: numbers in [0, 1).
+func WithRandom(random func() float64) Option { return func(o *options) { o.random = random } }
+
+// WithChild has children of another make supervised: child returns the Props of
+// one that answers orders and sends reports (package messages).
+func WithChild(child func(id string, o collector.Options) *actor.Props) Option {
+	return func(o *options) { o.child = child }
+}
+
+func settle(cfg config.Config, opts []Option) *options {
+	o := &options{
+		logger: zerolog.Nop(), name: "proctor", stdout: os.Stdout, stderr: os.Stderr,
+		child: collector.Props,
+	}
+	for _, option := range opts {
+		option(o)
+	}
+	if o.env == nil {
+		o.env = os.Environ()
+	}
+	if o.resolve == nil {
+		pm := cfg.ProcessManager
+		o.resolve = func(c config.Collector) (string, error) {
+			if filepath.IsAbs(c.BinaryPath) {
+				return c.BinaryPath, nil // whether it is there is the host's to say, which may be one in memory
+			}
+			return config.ResolveBinary(c, pm)
+		}
+	}
+	return o
+}
+
+func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
+	var subscribers []*actor.PID
+	if subscriber != nil {
+		subscribers = append(subscribers, subscriber)
+	}
+	children := collector.Options{Host: o.host, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
+	return supervisor.Props(supervisor.Options{
+		Config:      cfg,
+		Random:      o.random,
+		Subscribers: subscribers,
+		Child:       func(id string) *actor.Props { return o.child(id, children) },
+	})
+}
+
+// Props describes a supervisor as an actor of an application's own, to be
+// spawned wherever it likes. The configuration must be valid (config.Config.Validate)
+// and the host, which [WithHost] must name, stays the application's to close,
+// after the actor has ended.
+func Props(cfg config.Config, opts ...Option) *actor.Props {
+	return settle(cfg, opts).props(cfg, nil)
+}
+
+// Supervisor is a running supervisor. Its methods may be called from any
+// goroutine. Each waits for one answer, until ctx is done; errors are
+// *messages.Error, to be asked with errors.Is for their messages.Kind.
+type Supervisor struct {
+	system *actor.ActorSystem
+	guard  *actor.PID
+	pid    *actor.PID
+	done   chan struct{}   // closed when the supervisor's actor has ended
+	logged <-chan struct{} // closed when all that it said is in the log
+
+	closing sync.Once // Close is called by anybody, and does its work once
+	release func() error
+	closed  error
+}
+
+// New starts a supervisor and the collectors of cfg that are to start with it.
+// It does not wait until they are up. The error is one of the configuration or
+// of the operating system; nothing was started then. Close ends it.
+func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, &messages.Error{Op: "supervise", Kind: messages.InvalidConfig, Err: err}
+	}
+	o := settle(cfg, opts)
+	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
+	if o.host == nil {
+		host, err := platform.New(platform.Options{})
+		if err != nil {
+			return nil, &messages.Error{Op: "supervise", Kind: messages.IO, Err: err}
+		}
+		o.host, s.release = host, host.Close
+	}
+	s.system = o.system
+	if s.system == nil {
+		s.system = NewActorSystem(o.logger)
+		release := s.release
+		s.release = func() error {
+			s.system.Shutdown()
+			return release()
+		}
+	}
+	spawned := make(chan *actor.PID, 1)
+	subscriber, logged := startLog(s.system, o.logger, s.done)
+	s.logged = logged
+	guard, err := s.system.Root.SpawnNamed(guardian(o.props(cfg, subscriber), spawned, s.done), o.name)
+	if err != nil {
+		close(s.done)
+		return nil, errors.Join(&messages.Error{Op: "supervise", Kind: messages.Internal, Text: "the actor " + o.name + " could not be spawned", Err: err}, s.release())
+	}
+	s.guard, s.pid = guard, <-spawned
+	return s, nil
+}
+
+// NewActorSystem is an actor system that logs to l.
+func NewActorSystem(l zerolog.Logger) *actor.ActorSystem {
+	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slogTo(l) }))
+}
+
+// guardian is the parent of the supervisor: it has one made anew that panics,
+// and says when there is none any more.
+func guardian(supervisor *actor.Props, spawned chan<- *actor.PID, done chan<- struct{}) *actor.Props {
+	restarts := actor.NewOneForOneStrategy(10, 10*time.Second, func(any) actor.Directive { return actor.RestartDirective })
+	return actor.PropsFromFunc(func(ctx actor.Context) {
+		switch ctx.Message().(type) {
+		case *actor.Started:
+			pid, err := ctx.SpawnNamed(supervisor, "supervisor")
+			if err != nil {
+				panic(err) // the name is ours alone
+			}
+			spawned <- pid
+		case *actor.Terminated:
+			close(done)
+			ctx.Stop(ctx.Self())
+		}
+	}, actor.WithSupervisor(restarts))
+}
+
+// PID is the address of the supervisor, for actors that send it commands.
+func (s *Supervisor) PID() *actor.PID { return s.pid }
+
+// ActorSystem is the system that the supervisor lives in.
+func (s *Supervisor) ActorSystem() *actor.ActorSystem { return s.system }
+
+// Done is closed when the supervisor has ended: by Close, or because it had one
+// fault after another.
+func (s *Supervisor) Done() <-chan struct{} { return s.done }
+
+// Close ends the supervisor, and releases what New made for it. What it has not
+// stopped by Shutdown is killed. The error names what would not go. Close may
+// be called more than once.
+func (s *Supervisor) Close() error {
+	s.closing.Do(func() {
+		s.system.Root.Stop(s.guard)
+		<-s.done
+		<-s.logged
+		s.closed = s.release()
+	})
+	return s.closed
+}
+
+func request[R any](ctx context.Context, s *Supervisor, q messages.Request[R]) (R, error) {
+	return ask(ctx, s.done, s.system, s.pid, q)
+}
+
+// Start starts a collector and returns its process id once it has been exec'ed.
+// Cfg is how to run it from now on; nil: as it is known. A collector that is
+// not known needs a type or a configuration.
+func (s *Supervisor) Start(ctx context.Context, id, collectorType string, cfg *config.Collector) (pid int, err error) {
+	reply, err := request(ctx, s, messages.StartCollector{ID: id, Type: collectorType, Config: cfg})
+	return reply.PID, err
+}
+
+// Stop ends a collector: it is asked to, and killed when timeout has passed
+// (zero: what is configured). It returns how the process ended.
+func (s *Supervisor) Stop(ctx context.Context, id string, timeout time.Duration) (messages.Exit, error) {
+	reply, err := request(ctx, s, messages.StopCollector{ID: id, Timeout: timeout})
+	return reply.Exit, err
+}
+
+// Kill ends a collector at once.
+func (s *Supervisor) Kill(ctx context.Context, id string) (messages.Exit, error) {
+	reply, err := request(ctx, s, messages.StopCollector{ID: id, Force: true})
+	return reply.Exit, err
+}
+
+// Restart stops a collector where needed, with timeout as in Stop, starts it,
+// and returns its new process id.
+func (s *Supervisor) Restart(ctx context.Context, id string, timeout time.Duration) (pid int, err error) {
+	reply, err := request(ctx, s, messages.RestartCollector{ID: id, Timeout: timeout})
+	return reply.PID, err
+}
+
+// Pause suspends a running collector.
+func (s *Supervisor) Pause(ctx context.Context, id string) error {
+	_, err := request(ctx, s, messages.PauseCollector{ID: id})
+	return err
+}
+
+// Resume lets a paused collector go on.
+func (s *Supervisor) Resume(ctx context.Context, id string) error {
+	_, err := request(ctx, s, messages.ResumeCollector{ID: id})
+	return err
+}
+
+// Signal sends one signal ("SIGHUP", "hup") to a collector's process, or to its
+// whole group.
+func (s *Supervisor) Signal(ctx context.Context, id, signal string, group bool) error {
+	_, err := request(ctx, s, messages.SignalCollector{ID: id, Signal: signal, Group: group})
+	return err
+}
+
+// Status says what is known about a collector.
+func (s *Supervisor) Status(ctx context.Context, id string) (messages.Status, error) {
+	return request(ctx, s, messages.GetStatus{ID: id})
+}
+
+// List is the status of all collectors, ordered by id.
+func (s *Supervisor) List(ctx context.Context) ([]messages.Status, error) {
+	reply, err := request(ctx, s, messages.ListCollectors{})
+	return reply.Collectors, err
+}
+
+// Health is how well a collector does its work, and why that is thought.
+func (s *Supervisor) Health(ctx context.Context, id string) (messages.Health, []string, error) {
+	reply, err := request(ctx, s, messages.CheckHealth{ID: id})
+	return reply.Health, reply.Reasons, err
+}
+
+// Remove makes the supervisor forget a stopped or failed collector.
+func (s *Supervisor) Remove(ctx context.Context, id string) error {
+	_, err := request(ctx, s, messages.RemoveCollector{ID: id})
+	return err
+}
+
+// Shutdown stops all collectors, in reverse order of their start, each with
+// timeout as in Stop, and returns when nothing is left: the reply says what had
+// to be forced and what would not go. No collector can be started afterwards.
+func (s *Supervisor) Shutdown(ctx context.Context, timeout time.Duration) (messages.ShutdownReply, error) {
+	return request(ctx, s, messages.Shutdown{Timeout: timeout})
+}
+
+// ForceShutdown is a Shutdown that kills; it hurries one that is under way.
+func (s *Supervisor) ForceShutdown(ctx context.Context) (messages.ShutdownReply, error) {
+	return request(ctx, s, messages.Shutdown{Force: true})
+}
+
+// Describe writes what the actors are doing to w, one a line, for people who
+// look for a fault.
+func (s *Supervisor) Describe(ctx context.Context, w io.Writer) error {
+	reply, err := request(ctx, s, messages.DescribeActors{})
+	for _, line := range reply.Actors {
+		_, _ = io.WriteString(w, line+"\n")
+	}
+	return err
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package procmond
+
+func child(string) {}

@@ -1,0 +1,161 @@
+// Package cmd is the command line of proctor, one file a command: flags in, text
+// or JSON out. What it does is done by the packages below it.
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The exit codes of every command.
+const (
+	exitDone            = 0
+	exitFailed          = 1
+	exitUsage           = 2
+	exitProcessNotFound = 3
+	exitInvalidState    = 4 // and AlreadyRunning
+	exitSpawnFailed     = 5
+	exitTimeout         = 6 // and TerminateFailed
+	exitInvalidConfig   = 7
+	exitPermission      = 8
+)
+
+// Main runs proctor with these arguments, the program's name left out, and
+// returns its exit code.
+func Main(args []string) int {
+	return run(args, os.Stdout, os.Stderr)
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	var told exitError
+	if err != nil && !errors.As(err, &told) {
+		_, _ = fmt.Fprintf(stderr, "proctor: %v\n", err)
+	}
+	return exitCode(err)
+}
+
+// exitError ends a command with a code; what there was to say has been said.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// failed is an error of a command that was understood.
+type failed struct{ error }
+
+func (f failed) Unwrap() error { return f.error }
+
+func exitCode(err error) int {
+	var told exitError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &told):
+		return int(told)
+	}
+	for kind, code := range map[messages.Kind]int{
+		messages.ProcessNotFound:  exitProcessNotFound,
+		messages.AlreadyRunning:   exitInvalidState,
+		messages.InvalidState:     exitInvalidState,
+		messages.SpawnFailed:      exitSpawnFailed,
+		messages.Timeout:          exitTimeout,
+		messages.TerminateFailed:  exitTimeout,
+		messages.InvalidConfig:    exitInvalidConfig,
+		messages.PermissionDenied: exitPermission,
+	} {
+		if errors.Is(err, kind) {
+			return code
+		}
+	}
+	if errors.As(err, &failed{}) {
+		return exitFailed
+	}
+	return exitUsage // what else comes from the command line itself
+}
+
+const exitStatus = `
+EXIT STATUS
+  0  done                       5  a process could not be started
+  1  anything else              6  not done in time, or a process would not end
+  2  wrong usage                7  the configuration cannot work
+  3  no such collector          8  not permitted
+  4  not possible in its state
+`
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "proctor",
+		Short: "Supervise collector processes",
+		Long: `Proctor supervises collectors: the agents that gather security and observability
+data on a host. It starts them, keeps them running, restarts them after a crash
+within limits, and leaves nothing of them behind.
+` + exitStatus,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noSuchCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetFlagErrorFunc(noSuchFlag)
+	root.AddCommand(runCommand(), configCommand(), versionCommand(), collectorCommand())
+	return root
+}
+
+// outputFlag adds -o to a command, and checks what was given.
+func outputFlag(c *cobra.Command, words ...string) *string {
+	format := c.Flags().StringP("output", "o", words[0], fmt.Sprintf("how to print: %v", words))
+	before := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		for _, word := range words {
+			if *format == word {
+				if before != nil {
+					return before(c, args)
+				}
+				return nil
+			}
+		}
+		return fmt.Errorf("-o %s: it is one of %v", *format, words)
+	}
+	return format
+}
+
+// noSuchCommand is what a command that only has subcommands says to a word that
+// is none of them.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := fmt.Sprintf("see %s --help", c.CommandPath())
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %s %s?", c.CommandPath(), strings.Join(near, " or "))
+	}
+	return fmt.Errorf("%s has no command %q; %s", c.CommandPath(), args[0], hint)
+}
+
+// noSuchFlag adds to an error about flags which one was probably meant.
+func noSuchFlag(c *cobra.Command, err error) error {
+	_, given, ok := strings.Cut(err.Error(), "unknown flag: --")
+	if !ok {
+		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := config.Nearest(given, names); near != "" {
+		return fmt.Errorf("%w; did you mean --%s?", err, near)
+	}
+	return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
+}

@@ -1,0 +1,253 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/proctord/proctor/actors"
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/config/toml"
+	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/platform"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+)
+
+func runCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Supervise collectors, in the foreground",
+		Long: `Run supervises the collectors that the configuration file names, until it is
+asked to end. Without a file it supervises two collectors that are inside this
+binary: procmond, which tells of processes that start and exit, and netmond,
+which tells of sockets that open and close. Their output goes to standard
+output, the log of the supervisor to standard error.
+
+SIGNALS
+  SIGTERM, SIGINT, Ctrl-C  end all collectors in order; a second one kills them
+  SIGHUP                   the same: the terminal is gone
+  SIGQUIT                  print what the actors are doing, and all goroutines
+
+EXIT STATUS
+  0  every collector ended when it was asked to
+  1  one had to be killed, or would not end even so
+  2  wrong usage
+  7  the configuration cannot work; nothing was started
+`,
+		Example: `  proctor run
+  proctor run -c /etc/proctor.toml --log-format json`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("run takes no arguments; to supervise what a file says: proctor run -c %s", args[0])
+			}
+			return nil
+		},
+	}
+	file := c.Flags().StringP("config", "c", "", "the configuration file (default: the collectors inside this binary)")
+	format := c.Flags().String("log-format", "auto", "console, json, or auto: console on a terminal")
+	level := c.Flags().String("log-level", "info", "debug, info, warn or error")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		log, flush, err := newLogger(c.ErrOrStderr(), *format, *level)
+		if err != nil {
+			return err
+		}
+		defer flush()
+		survivePipes()
+		reserveThreads(14)
+		cfg, err := configuration(c.ErrOrStderr(), log, *file)
+		if err != nil {
+			return err
+		}
+		return supervise(log, cfg)
+	}
+	return c
+}
+
+// newLogger is the log of the supervisor, and of the actor library. Flush must be
+// called at the end: lines are written by a goroutine of their own, since an
+// actor must not wait for a terminal that was stopped, or a pipe that is full.
+func newLogger(w io.Writer, format, level string) (log zerolog.Logger, flush func(), err error) {
+	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
+	at, err := zerolog.ParseLevel(level)
+	if err != nil || level == "" {
+		return log, nil, fmt.Errorf("--log-level %s: it is one of debug, info, warn and error", level)
+	}
+	out := newLogWriter(w)
+	f, isFile := w.(*os.File)
+	terminal := isFile && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
+	w = out
+	switch {
+	case format == "console" || format == "auto" && terminal:
+		_, noColor := os.LookupEnv("NO_COLOR")
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: noColor || !terminal,
+			FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced"},
+			PartsOrder:    []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, "collector", zerolog.MessageFieldName},
+			FormatPartValueByName: func(value any, name string) string {
+				if value == nil {
+					value = "proctor"
+				}
+				return fmt.Sprintf("%-12v", value)
+			}}
+	case format != "json" && format != "auto":
+		return log, nil, fmt.Errorf("--log-format %s: it is one of auto, console and json", format)
+	}
+	return zerolog.New(w).Level(at).With().Timestamp().Logger(), func() { out.flush(time.Second) }, nil
+}
+
+// configuration is what file says, or what there is without one.
+func configuration(stderr io.Writer, log zerolog.Logger, file string) (config.Config, error) {
+	if file == "" {
+		return builtInConfig()
+	}
+	report := toml.Check(file)
+	if len(report.Problems) > 0 {
+		for i := range report.Problems {
+			_, _ = fmt.Fprintln(stderr, report.Problems[i].Error())
+		}
+		return config.Config{}, exitError(exitInvalidConfig)
+	}
+	for i := range report.Warnings {
+		log.Warn().Msg(report.Warnings[i].Error())
+	}
+	return report.Config, nil
+}
+
+// builtInConfig has the collectors inside this binary supervised.
+func builtInConfig() (config.Config, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return config.Config{}, failed{fmt.Errorf("where this binary is cannot be found: %w; name collectors in a file with -c", err)}
+	}
+	cfg := config.Config{ProcessManager: config.ProcessManager{EnableAutoRestart: true}, Collectors: map[string]config.Collector{}}
+	for _, name := range builtInNames() {
+		cfg.Collectors[name] = config.Collector{BinaryPath: self, Args: []string{"collector", name}, AutoRestart: true, Autostart: true}
+	}
+	return cfg, nil
+}
+
+// supervise runs until a signal ends it, or a fault.
+func supervise(log zerolog.Logger, cfg config.Config) (err error) {
+	// Before anything is started: a signal that comes now must not be lost.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, watched...)
+	defer signal.Stop(signals)
+
+	host, err := platform.New(platform.Options{Exclusive: true})
+	if err != nil {
+		return failed{fmt.Errorf("processes cannot be started on this system: %w", err)}
+	}
+	sup, err := actors.New(cfg, actors.WithHost(host), actors.WithLogger(log))
+	if err != nil {
+		return failed{errors.Join(err, host.Close())}
+	}
+	log.Info().Int("pid", os.Getpid()).
+		Msgf("proctor %s with pid %d supervises %d %s", thisVersion().Version, os.Getpid(), len(cfg.Collectors), plural(len(cfg.Collectors), "collector", "collectors"))
+
+	reply, clean := untilEnd(log, sup, signals)
+	if err := sup.Close(); err != nil {
+		log.Error().Err(err).Msg("the supervisor did not end well")
+		clean = false
+	}
+	for _, left := range reply.Left {
+		log.Error().Str("collector", left.ID).Int("pid", left.PID).Msg("it would not end: " + left.Reason)
+	}
+	if len(reply.Forced) > 0 {
+		log.Warn().Strs("forced", reply.Forced).Msg("had to be killed: " + strings.Join(reply.Forced, ", "))
+	}
+	if err := host.Close(); err != nil {
+		log.Error().Err(err).Msg("processes are left")
+		clean = false
+	}
+	if !clean || len(reply.Forced) > 0 || len(reply.Left) > 0 {
+		return exitError(exitFailed)
+	}
+	log.Info().Msg("all collectors have ended")
+	return nil
+}
+
+// untilEnd obeys signals until all collectors have ended, and says what became
+// of them; or until there is no waiting for that any more.
+func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Signal) (reply messages.ShutdownReply, ok bool) {
+	ended := make(chan messages.ShutdownReply, 1)
+	asked := 0
+	for {
+		select {
+		case s := <-signals:
+			switch {
+			case isDump(s):
+				dump(os.Stderr, sup)
+			case asked == 0:
+				log.Info().Stringer("signal", s).Msgf("%v: ending all collectors; once more kills them", s)
+				asked++
+				go func() { ended <- shutDown(log, sup) }()
+			case asked == 1:
+				log.Warn().Stringer("signal", s).Msgf("%v again: killing all collectors", s)
+				asked++
+				go func() { _, _ = sup.ForceShutdown(context.Background()) }()
+			default:
+				log.Error().Msgf("%v a third time: giving up", s)
+				return reply, false
+			}
+		case reply = <-ended:
+			return reply, true
+		case <-sup.Done():
+			log.Error().Msg("the supervisor had one fault after another, and ended")
+			return reply, false
+		}
+	}
+}
+
+// shutDown ends all collectors. A supervisor that has a fault meanwhile answers
+// with an error, and is made anew knowing that it is ending: it is asked again.
+// If it is not made anew any more, there is no answer, but its Done.
+func shutDown(log zerolog.Logger, sup *actors.Supervisor) messages.ShutdownReply {
+	for {
+		reply, err := sup.Shutdown(context.Background(), 0)
+		if err == nil {
+			return reply
+		}
+		log.Error().Err(err).Msg("the shutdown was interrupted")
+		if errors.Is(err, actors.ErrNoSupervisor) {
+			select {} // whoever waits for this hears of it by Done
+		}
+	}
+}
+
+// dump writes what the actors are doing, and then what the goroutines are.
+func dump(w io.Writer, sup *actors.Supervisor) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = fmt.Fprintln(w, "actors:")
+	if err := sup.Describe(ctx, w); err != nil {
+		_, _ = fmt.Fprintf(w, "they do not answer: %v\n", err)
+	}
+	_, _ = fmt.Fprintln(w, "\ngoroutines:")
+	_ = pprof.Lookup("goroutine").WriteTo(w, 2)
+}
+
+// reserveThreads has the Go runtime make n threads, which it keeps. A runtime
+// that wants another one when the user may have no more processes aborts, and
+// the collectors die with it: this is more than it was ever seen to want.
+func reserveThreads(n int) {
+	var all, done sync.WaitGroup
+	all.Add(n)
+	for range n {
+		done.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			all.Done()
+			all.Wait()
+		})
+	}
+	done.Wait()
+}

@@ -1,0 +1,489 @@
+// Package collector owns one OS process at a time: it starts it, watches it,
+// ends it, and says so. It never decides to start it again; its supervisor does.
+//
+// The actor here turns messages into the events of package lifecycle, and
+// carries out the effects that come back. It keeps no state of its own beyond
+// what that needs.
+package collector
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/scheduler"
+	"github.com/proctord/proctor/collector/lifecycle"
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/platform"
+)
+
+// Options are what all collectors of a supervisor have in common.
+type Options struct {
+	// Host starts the processes.
+	Host platform.Host
+
+	// Resolve finds the binary of a collector that does not name one by an
+	// absolute path. It may block; it is called on a goroutine of the host.
+	// Nil: config.Collector.BinaryPath is taken as it is.
+	Resolve func(config.Collector) (path string, err error)
+
+	// Env is the environment that a collector's own settings are added to.
+	Env []string
+
+	// Stdout and Stderr receive what the processes write. Nil: it is discarded.
+	Stdout, Stderr *os.File
+}
+
+// Props describes the actor of one collector. Whoever spawns an actor from the
+// same Props again, after one that had a fault, hands it the process that the
+// other one left: the heir ends it and says so.
+func Props(id string, o Options) *actor.Props {
+	c := &custody{}
+	return actor.PropsFromProducer(func() actor.Actor {
+		return &collector{id: id, options: o, custody: c, disarm: func() {}}
+	}, actor.WithDispatcher(inline))
+}
+
+// inline has a collector's messages handled by whoever sends one while nobody
+// else handles any: a host that has something to tell, or the supervisor that
+// gives an order. Receive never blocks, and it only sends to the supervisor,
+// whose mailbox has goroutines of its own. Of the three changes from one
+// goroutine to another between a crash and the next spawn that saves two, which
+// may each mean to wake another processor.
+var inline = actor.NewSynchronizedDispatcher(300)
+
+// custody is what outlives a collector actor that had a fault: whose process it
+// is. It belongs to one actor at a time; the next one is spawned only when the
+// one before has ended.
+type custody struct {
+	incarnation uint64
+	process     platform.Process // nil: nothing is there, nor in the making
+	pid         int
+	startedAt   time.Time
+	exit        *messages.Exit // of the last incarnation that ended
+	kill        time.Duration  // the force timeout to use for an heir
+}
+
+type collector struct {
+	id      string
+	options Options
+	*custody
+
+	state    lifecycle.State
+	order    order   // the command that is being handled
+	deferred []order // those to be settled
+
+	graceful, forceAfter time.Duration // of the stop under way
+	forced               bool          // it had to be killed, or was to be
+	dying                *messages.Exit
+	permanent            bool
+
+	disarm func()
+	timer  uint64 // tells the timer that runs from those before it
+
+	// What others have to hear at the end of a message, in this order.
+	reported messages.Report
+	ended    bool
+	facts    []messages.Fact
+	answers  []messages.Outcome
+}
+
+// An order is a command of the supervisor on its way through the lifecycle.
+type order struct {
+	token  uint64
+	event  lifecycle.Event
+	config *config.Collector // of Start
+	signal platform.Signal
+	group  bool
+	err    *messages.Error
+}
+
+// What a collector tells itself from outside its mailbox. What outlives its
+// incarnation, or its timer, is recognised by the number and dropped.
+type (
+	news struct {
+		incarnation uint64
+		notice      platform.Notice
+	}
+	expired struct {
+		timer uint64
+		event lifecycle.Event
+	}
+)
+
+// News for a collector that is gone is no news: nobody has to hear of it.
+func (news) IgnoreDeadLetterLogging()    {}
+func (expired) IgnoreDeadLetterLogging() {}
+
+func (c *collector) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case messages.RunProcess:
+		c.command(ctx, order{token: m.Token, event: lifecycle.Start, config: &m.Config})
+	case messages.EndProcess:
+		c.end(ctx, m)
+	case messages.SuspendProcess:
+		c.command(ctx, order{token: m.Token, event: lifecycle.Pause})
+	case messages.ContinueProcess:
+		c.command(ctx, order{token: m.Token, event: lifecycle.Resume})
+	case messages.SignalProcess:
+		c.signal(ctx, m)
+	case news:
+		if m.incarnation == c.incarnation && c.process != nil {
+			c.hear(ctx, m.notice)
+		}
+	case expired:
+		if m.timer == c.timer {
+			c.expire(ctx, m.event)
+		}
+	case *actor.Started:
+		c.begin(ctx)
+	case *actor.Stopping, *actor.Restarting:
+		c.letGo()
+	case *actor.Stopped:
+	default:
+		ctx.Logger().Warn("a collector does not know this message", "collector", c.id, "message", fmt.Sprintf("%T", m))
+	}
+}
+
+// begin takes over what an actor before this one has left.
+func (c *collector) begin(ctx actor.Context) {
+	if c.process != nil {
+		c.forceAfter = c.kill
+		c.handle(ctx, lifecycle.Inherited)
+		c.process.Observe(c.listener(ctx))
+		return
+	}
+	c.report(ctx)
+}
+
+// letGo is the last thing an actor does. Nobody will be left to look after the
+// process, unless there is an heir.
+func (c *collector) letGo() {
+	c.disarm()
+	if c.process != nil {
+		c.process.Kill()
+	}
+}
+
+func (c *collector) end(ctx actor.Context, m messages.EndProcess) {
+	event := lifecycle.Stop
+	if m.Force {
+		event = lifecycle.Kill
+	}
+	if !c.state.Alive() || c.state.Timer() == lifecycle.NoTimer { // the first stop sets the times, those that join do not
+		c.graceful = m.Graceful
+		c.forceAfter = m.Kill
+	}
+	c.command(ctx, order{token: m.Token, event: event})
+}
+
+func (c *collector) signal(ctx actor.Context, m messages.SignalProcess) {
+	o := order{token: m.Token, event: lifecycle.Signal, group: m.Group}
+	s, err := platform.ParseSignal(m.Signal)
+	if err != nil {
+		c.answers = append(c.answers, messages.Outcome{Token: m.Token, Err: &messages.Error{Kind: messages.InvalidConfig, Err: err}})
+		c.flush(ctx)
+		return
+	}
+	o.signal = s
+	c.command(ctx, o)
+}
+
+func (c *collector) command(ctx actor.Context, o order) {
+	c.order = o
+	c.handle(ctx, o.event)
+	c.order = order{}
+}
+
+// hear turns a notice of the host into events.
+func (c *collector) hear(ctx actor.Context, n platform.Notice) {
+	switch n.Kind {
+	case platform.Spawned:
+		c.pid, c.startedAt = n.PID, time.Now()
+		c.handle(ctx, lifecycle.Spawned)
+	case platform.SpawnFailed:
+		var missing *config.NotFoundError
+		c.permanent = errors.As(n.Err, &missing) || errors.Is(n.Err, fs.ErrNotExist)
+		c.conclude(&messages.Exit{Incarnation: c.incarnation, Code: -1, At: time.Now(), SpawnError: n.Err.Error()})
+		c.handle(ctx, lifecycle.SpawnFailed)
+	case platform.Exited:
+		c.dying = c.exitOf(n.Exit)
+		if !n.Empty {
+			c.handle(ctx, lifecycle.Exited)
+			return
+		}
+		// Emptied would follow; taking both at once spares everybody the sight
+		// of a collector that is being cleared of nothing.
+		c.conclude(c.dying)
+		c.handle(ctx, lifecycle.Exited, c.emptied())
+	case platform.Emptied:
+		if c.dying == nil { // an heir may hear only the end of it
+			c.dying = c.exitOf(n.Exit)
+		}
+		c.conclude(c.dying)
+		c.handle(ctx, c.emptied())
+	}
+}
+
+func (c *collector) emptied() lifecycle.Event {
+	if c.exit.Success() {
+		return lifecycle.Finished
+	}
+	return lifecycle.Crashed
+}
+
+// conclude ends the incarnation: from here on there is no process.
+func (c *collector) conclude(e *messages.Exit) {
+	e.Forced = c.forced
+	c.exit, c.ended = e, true
+	c.process, c.pid, c.startedAt, c.dying = nil, 0, time.Time{}, nil
+}
+
+func (c *collector) exitOf(e platform.Exit) *messages.Exit {
+	exit := &messages.Exit{
+		Incarnation: c.incarnation, PID: c.pid,
+		Code: e.Code, CoreDumped: e.Core, At: time.Now(),
+		UserTime: e.UserTime, SystemTime: e.SystemTime, MaxRSS: e.MaxRSS,
+	}
+	if e.Signal != 0 {
+		exit.Signal = e.Signal.Name()
+	}
+	if !c.startedAt.IsZero() {
+		exit.Ran = exit.At.Sub(c.startedAt)
+	}
+	return exit
+}
+
+func (c *collector) expire(ctx actor.Context, event lifecycle.Event) {
+	switch event {
+	case lifecycle.GraceExpired:
+		c.facts = append(c.facts, messages.StopForced{PID: c.pid, After: c.graceful, Exited: c.dying != nil})
+	case lifecycle.KillExpired:
+		c.facts = append(c.facts, messages.TerminateFailure{PID: c.pid, After: c.forceAfter})
+	}
+	c.handle(ctx, event)
+}
+
+// handle takes the collector through events, and through what performing their
+// effects turns up. That is queued, never handled in the middle of a transition.
+func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
+	for len(events) > 0 {
+		event := events[0]
+		events = events[1:]
+		next, effects, ok := lifecycle.Next(c.state, event)
+		if !ok {
+			c.answers = append(c.answers, messages.Outcome{Token: c.order.token, PID: c.pid,
+				Err: &messages.Error{Kind: messages.InvalidState, State: c.state.Public()}})
+			continue
+		}
+		if next.Timer() != c.state.Timer() {
+			c.stopTimer()
+		}
+		if !c.state.Alive() && next.Alive() {
+			c.forced, c.permanent = false, false
+		}
+		c.state = next
+		for _, effect := range effects {
+			events = append(events, c.perform(ctx, effect)...)
+		}
+	}
+	c.flush(ctx)
+}
+
+// perform carries out one effect, and returns the events that it has caused.
+func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecycle.Event {
+	switch effect {
+	case lifecycle.Spawn:
+		return c.spawn(ctx, *c.order.config)
+	case lifecycle.Terminate:
+		if err := c.process.Terminate(); err != nil && !errors.Is(err, platform.ErrNotRunning) {
+			ctx.Logger().Warn("a collector cannot be asked to end, and is killed", "collector", c.id, "pid", c.pid, "error", err)
+			return []lifecycle.Event{lifecycle.GraceExpired}
+		}
+	case lifecycle.TerminateOrphans:
+		if c.process != nil {
+			c.process.TerminateOrphans()
+		}
+	case lifecycle.KillTree:
+		if c.state == lifecycle.Killing {
+			c.forced = true
+		}
+		if c.process != nil {
+			c.process.Kill()
+		}
+	case lifecycle.Suspend:
+		if err := c.process.Suspend(); err != nil {
+			c.order.err = failure(err)
+			return []lifecycle.Event{lifecycle.SuspendFailed}
+		}
+	case lifecycle.Continue:
+		if err := c.process.Resume(); err != nil && c.order.event == lifecycle.Resume {
+			c.order.err = failure(err)
+			return []lifecycle.Event{lifecycle.ResumeFailed}
+		}
+	case lifecycle.Send:
+		if err := c.process.Signal(c.order.signal, c.order.group); err != nil {
+			c.order.err = failure(err)
+		}
+	case lifecycle.ArmGrace:
+		c.startTimer(ctx, c.graceful, lifecycle.GraceExpired)
+	case lifecycle.ArmKill:
+		c.startTimer(ctx, c.forceAfter, lifecycle.KillExpired)
+	case lifecycle.Accept:
+		c.answer(c.order, c.order.err)
+	case lifecycle.Defer:
+		c.deferred = append(c.deferred, c.order)
+	case lifecycle.Settle:
+		c.settle(nil)
+	case lifecycle.GiveUp:
+		c.settle(&messages.Error{Kind: messages.TerminateFailed,
+			Text: fmt.Sprintf("process %d was still there %v after it had been killed; nothing is started in its place while it lives", c.pid, c.forceAfter)})
+	}
+	return nil
+}
+
+// spawn hands the next incarnation to the host.
+func (c *collector) spawn(ctx actor.Context, cfg config.Collector) []lifecycle.Event {
+	c.incarnation++
+	c.kill, c.forceAfter, c.graceful = cfg.ForceTimeout, cfg.ForceTimeout, cfg.GracefulTimeout
+	stop, err := platform.ParseSignal(cmp.Or(cfg.StopSignal, "SIGTERM"))
+	if err != nil {
+		c.conclude(&messages.Exit{Incarnation: c.incarnation, Code: -1, At: time.Now(), SpawnError: err.Error()})
+		c.permanent = true
+		return []lifecycle.Event{lifecycle.SpawnFailed}
+	}
+	spec := platform.Spec{
+		Label:      c.id,
+		Path:       cfg.BinaryPath,
+		Args:       cfg.Args,
+		Env:        environment(c.options.Env, cfg),
+		Dir:        cfg.WorkingDir,
+		Stdout:     c.options.Stdout,
+		Stderr:     c.options.Stderr,
+		StopSignal: stop,
+	}
+	if resolve := c.options.Resolve; resolve != nil {
+		spec.Find = func() (string, error) { return resolve(cfg) }
+	}
+	c.process = c.options.Host.Start(spec, c.listener(ctx))
+	return nil
+}
+
+// listener passes what the host says of this incarnation on to this actor,
+// which may handle it there and then. That is on a goroutine of the host: ctx
+// stays here.
+func (c *collector) listener(ctx actor.Context) func(platform.Notice) {
+	root, self, incarnation := ctx.ActorSystem().Root, ctx.Self(), c.incarnation
+	return func(n platform.Notice) { root.Send(self, news{incarnation, n}) }
+}
+
+func environment(base []string, cfg config.Collector) []string {
+	if cfg.ClearEnv {
+		base = nil
+	}
+	if len(cfg.Env) == 0 {
+		return base
+	}
+	env := make([]string, 0, len(base)+len(cfg.Env))
+	for _, kv := range base {
+		if _, replaced := cfg.Env[key(kv)]; !replaced {
+			env = append(env, kv)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(cfg.Env)) {
+		env = append(env, k+"="+cfg.Env[k])
+	}
+	return env
+}
+
+// key is the name in a KEY=value. Windows has names that begin with "=".
+func key(kv string) string {
+	for i := 1; i < len(kv); i++ {
+		if kv[i] == '=' {
+			return kv[:i]
+		}
+	}
+	return kv
+}
+
+func (c *collector) startTimer(ctx actor.Context, after time.Duration, event lifecycle.Event) {
+	c.stopTimer()
+	timers := scheduler.NewTimerScheduler(ctx.ActorSystem().Root)
+	c.disarm = timers.SendOnce(after, ctx.Self(), expired{c.timer, event})
+}
+
+func (c *collector) stopTimer() {
+	c.disarm()
+	c.disarm = func() {}
+	c.timer++
+}
+
+func failure(err error) *messages.Error {
+	kind := messages.IO
+	if errors.Is(err, platform.ErrNotSupported) {
+		kind = messages.PlatformNotSupported
+	}
+	return &messages.Error{Kind: kind, Err: err}
+}
+
+// settle answers what was deferred: how it went depends on where things are now.
+func (c *collector) settle(err *messages.Error) {
+	for _, o := range c.deferred {
+		switch {
+		case o.event != lifecycle.Start:
+			c.answer(o, err)
+		case c.state == lifecycle.Running:
+			c.answer(o, nil)
+		case c.state == lifecycle.Failed:
+			c.answer(o, &messages.Error{Kind: messages.SpawnFailed, Text: c.exit.SpawnError})
+		default:
+			c.answer(o, &messages.Error{Kind: messages.InvalidState, State: messages.Stopping, Text: "it was stopped before it was up"})
+		}
+	}
+	c.deferred = nil
+}
+
+func (c *collector) answer(o order, err *messages.Error) {
+	c.answers = append(c.answers, messages.Outcome{Token: o.token, Err: err, PID: c.pid, Exit: c.exit})
+}
+
+// flush tells the supervisor what has changed, and then what became of its
+// orders: who is answered finds things the way the answer says.
+func (c *collector) flush(ctx actor.Context) {
+	if now := c.snapshot(); c.ended || len(c.facts) > 0 || now.State != c.reported.State || now.PID != c.reported.PID || now.Alive != c.reported.Alive {
+		c.report(ctx)
+	}
+	for _, a := range c.answers {
+		c.tell(ctx, a)
+	}
+	c.answers = c.answers[:0]
+}
+
+func (c *collector) report(ctx actor.Context) {
+	r := c.snapshot()
+	c.reported = r
+	r.Ended, r.Facts = c.ended, c.facts
+	c.ended, c.facts = false, nil
+	c.tell(ctx, r)
+}
+
+func (c *collector) snapshot() messages.Report {
+	return messages.Report{
+		ID: c.id, State: c.state.Public(), Incarnation: c.incarnation,
+		PID: c.pid, StartedAt: c.startedAt, Alive: c.state.Alive(),
+		Exit: c.exit, Permanent: c.permanent, Detail: c.state.String(),
+	}
+}
+
+func (c *collector) tell(ctx actor.Context, message any) {
+	if parent := ctx.Parent(); parent != nil {
+		ctx.Request(parent, message)
+	}
+}

@@ -1,0 +1,295 @@
+// Package lifecycle is the life of one collector as a pure function: given the
+// state it is in and an event, [Next] says the next state and the effects to
+// carry out. It does no I/O, reads no clock and knows no actor.
+//
+// # The states
+//
+// Others see six states (messages.State). Inside there are four more, because
+// the table must never depend on anything but the state and the event:
+//
+//   - Spawning is shown as starting. The process is in the making; until the
+//     host says so it is not known whether there is one.
+//   - Aborting, Stopping, Killing and Clearing are shown as stopping. In
+//     Aborting a stop came while the process was in the making. In Stopping it
+//     has been asked to end and has time to do so. In Killing the whole tree is
+//     being ended. In Clearing the process ended by itself, and what it left
+//     behind is being ended.
+//   - Stuck is shown as failed: something survived SIGKILL. While it lives,
+//     nothing new is started in its place.
+//
+// # Two ends
+//
+// A process ends twice: Exited says that it is gone itself, Finished or Crashed
+// that nothing of its tree is left (and how the process itself had ended). Only
+// the second lets go of the collector: whatever a process leaves behind still
+// belongs to it.
+//
+// # Who starts again
+//
+// Nobody here. A collector whose process ended unasked is Stopped or Failed and
+// says so; its supervisor decides what follows.
+package lifecycle
+
+import "github.com/proctord/proctor/messages"
+
+// A State is where a collector is, in full detail.
+type State uint8
+
+// The states.
+const (
+	Stopped State = iota
+	Spawning
+	Running
+	Paused
+	Aborting
+	Stopping
+	Killing
+	Clearing
+	Stuck
+	Failed
+
+	NumStates
+)
+
+var states = [NumStates]struct {
+	name   string
+	public messages.State
+	timer  Timer
+	alive  bool
+}{
+	Stopped:  {"Stopped", messages.Stopped, NoTimer, false},
+	Spawning: {"Spawning", messages.Starting, NoTimer, true},
+	Running:  {"Running", messages.Running, NoTimer, true},
+	Paused:   {"Paused", messages.Paused, NoTimer, true},
+	Aborting: {"Aborting", messages.Stopping, GraceTimer, true},
+	Stopping: {"Stopping", messages.Stopping, GraceTimer, true},
+	Killing:  {"Killing", messages.Stopping, KillTimer, true},
+	Clearing: {"Clearing", messages.Stopping, KillTimer, true},
+	Stuck:    {"Stuck", messages.Failed, NoTimer, true},
+	Failed:   {"Failed", messages.Failed, NoTimer, false},
+}
+
+func (s State) String() string { return states[s].name }
+
+// Public is the state as others see it.
+func (s State) Public() messages.State { return states[s].public }
+
+// Alive reports whether there is a process, or may be one, or something of it.
+func (s State) Alive() bool { return states[s].alive }
+
+// Timer is the timer that runs in the state. It ends with the state, unless the
+// next one has the same.
+func (s State) Timer() Timer { return states[s].timer }
+
+// A Timer is a deadline that a state may have.
+type Timer uint8
+
+// The timers.
+const (
+	NoTimer    Timer = iota
+	GraceTimer       // ends in GraceExpired
+	KillTimer        // ends in KillExpired
+)
+
+// An Event is something that happens to a collector.
+type Event uint8
+
+// The events.
+const (
+	// Commands. Each is answered exactly once: accepted, deferred or refused.
+	Start Event = iota
+	Stop
+	Kill
+	Pause
+	Resume
+	Signal
+
+	// Facts.
+	Spawned       // there is a process
+	SpawnFailed   // there is none
+	Exited        // the process itself is gone
+	Finished      // nothing of its tree is left; it had exited with success
+	Crashed       // nothing of its tree is left; it had exited with a failure
+	SuspendFailed // Suspend did not work
+	ResumeFailed  // Continue did not work
+	Inherited     // another actor's process is now this one's, to be ended
+
+	// Timers.
+	GraceExpired
+	KillExpired
+
+	NumEvents
+)
+
+var eventNames = [NumEvents]string{
+	"Start", "Stop", "Kill", "Pause", "Resume", "Signal",
+	"Spawned", "SpawnFailed", "Exited", "Finished", "Crashed", "SuspendFailed", "ResumeFailed", "Inherited",
+	"GraceExpired", "KillExpired",
+}
+
+func (e Event) String() string { return eventNames[e] }
+
+// Command reports whether the event is a command, and so wants an answer.
+func (e Event) Command() bool { return e <= Signal }
+
+// An Effect is something that the collector has to do about an event.
+type Effect uint8
+
+// The effects.
+const (
+	Spawn            Effect = iota // start a process
+	Terminate                      // ask its group to end
+	TerminateOrphans               // ask what it has left behind to end
+	KillTree                       // end all that it started
+	Suspend                        // suspend its group
+	Continue                       // let its group go on
+	Send                           // send the signal that the command names
+	ArmGrace                       // GraceExpired after the graceful timeout
+	ArmKill                        // KillExpired after the force timeout
+	Accept                         // answer the command: done
+	Defer                          // answer the command when it is settled
+	Settle                         // answer every deferred command: this is how it went
+	GiveUp                         // answer every deferred command: it could not be ended
+
+	numEffects
+)
+
+var effectNames = [numEffects]string{
+	"Spawn", "Terminate", "TerminateOrphans", "KillTree", "Suspend", "Continue", "Send", "ArmGrace", "ArmKill",
+	"Accept", "Defer", "Settle", "GiveUp",
+}
+
+func (f Effect) String() string { return effectNames[f] }
+
+type cell struct {
+	declared, refused, never bool
+	next                     State
+	effects                  []Effect
+}
+
+// The table: every pair of state and event. What is not refused (a command that
+// the state does not allow) or never (a fact that cannot be, because the actor
+// drops what an earlier incarnation sends) says where it goes and what to do.
+var table = [NumStates]row{
+	Stopped: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, GraceExpired, KillExpired), refuse(Pause, Resume, Signal), row{
+		Start:     to(Spawning, Defer, Spawn),
+		Stop:      to(Stopped, Accept), // it ended by itself while the command was on its way
+		Kill:      to(Stopped, Accept),
+		Inherited: to(Killing, KillTree, ArmKill),
+	}),
+	Spawning: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired), refuse(Start, Pause, Resume, Signal), row{
+		Stop:        to(Aborting, Defer, ArmGrace),
+		Kill:        to(Killing, Defer, KillTree, ArmKill),
+		Spawned:     to(Running, Settle),
+		SpawnFailed: to(Failed, Settle),
+	}),
+	Running: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, Inherited, GraceExpired, KillExpired), refuse(Start, Resume), row{
+		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace), // it may have suspended itself
+		Kill:         to(Killing, Defer, KillTree, ArmKill),
+		Pause:        to(Paused, Suspend, Accept),
+		Signal:       to(Running, Send, Accept),
+		Exited:       to(Clearing, KillTree, ArmKill),
+		ResumeFailed: to(Paused),
+	}),
+	Paused: with(never(Spawned, SpawnFailed, Finished, Crashed, ResumeFailed, Inherited, GraceExpired, KillExpired), refuse(Start, Pause), row{
+		Stop:          to(Stopping, Defer, Terminate, Continue, ArmGrace), // first the signal, so that it is what the process wakes up to
+		Kill:          to(Killing, Defer, KillTree, ArmKill),
+		Resume:        to(Running, Continue, Accept),
+		Signal:        to(Paused, Send, Accept),
+		Exited:        to(Clearing, KillTree, ArmKill),
+		SuspendFailed: to(Running),
+	}),
+	Aborting: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, KillExpired), refuse(Start, Pause, Resume, Signal), row{
+		Stop:         to(Aborting, Defer),
+		Kill:         to(Killing, Defer, KillTree, ArmKill),
+		Spawned:      to(Stopping, Terminate, Continue),
+		SpawnFailed:  to(Stopped, Settle),
+		GraceExpired: to(Killing, KillTree, ArmKill),
+	}),
+	Stopping: with(never(Spawned, SpawnFailed, SuspendFailed, ResumeFailed, Inherited, KillExpired), refuse(Start, Pause, Resume), row{
+		Stop:         to(Stopping, Defer),
+		Kill:         to(Killing, Defer, KillTree, ArmKill),
+		Signal:       to(Stopping, Send, Accept),
+		Exited:       to(Stopping, TerminateOrphans), // what it started has the rest of the time to end too
+		Finished:     to(Stopped, Settle),
+		Crashed:      to(Stopped, Settle),
+		GraceExpired: to(Killing, KillTree, ArmKill),
+	}),
+	Killing: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired), refuse(Start, Pause, Resume, Signal), row{
+		Stop:        to(Killing, Defer),
+		Kill:        to(Killing, Defer),
+		Spawned:     to(Killing, KillTree),
+		SpawnFailed: to(Stopped, Settle),
+		Exited:      to(Killing),
+		Finished:    to(Stopped, Settle),
+		Crashed:     to(Stopped, Settle),
+		KillExpired: to(Stuck, GiveUp),
+	}),
+	Clearing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired), refuse(Start, Pause, Resume, Signal), row{
+		Stop:        to(Killing, Defer), // now its end is one that was asked for
+		Kill:        to(Killing, Defer),
+		Finished:    to(Stopped),
+		Crashed:     to(Failed),
+		KillExpired: to(Stuck),
+	}),
+	Stuck: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired), refuse(Start, Pause, Resume, Signal), row{
+		Stop:        to(Stuck, Defer, GiveUp),
+		Kill:        to(Stuck, Defer, GiveUp),
+		Spawned:     to(Stuck, KillTree),
+		SpawnFailed: to(Stopped),
+		Exited:      to(Stuck),
+		Finished:    to(Stopped),
+		Crashed:     to(Stopped),
+	}),
+	Failed: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired), refuse(Pause, Resume, Signal), row{
+		Start: to(Spawning, Defer, Spawn),
+		Stop:  to(Stopped, Accept), // it failed while the command was on its way
+		Kill:  to(Stopped, Accept),
+	}),
+}
+
+// Next reports where e takes a collector in state s, and what is to be done
+// about it. It reports false for a command that s refuses.
+func Next(s State, e Event) (next State, effects []Effect, ok bool) {
+	c := table[s][e]
+	if c.refused || c.never {
+		return s, nil, !c.refused
+	}
+	return c.next, c.effects, true
+}
+
+type row = [NumEvents]cell
+
+func to(next State, effects ...Effect) cell {
+	return cell{declared: true, next: next, effects: effects}
+}
+
+func refuse(events ...Event) (r row) {
+	for _, e := range events {
+		r[e] = cell{declared: true, refused: true}
+	}
+	return r
+}
+
+func never(events ...Event) (r row) {
+	for _, e := range events {
+		r[e] = cell{declared: true, never: true}
+	}
+	return r
+}
+
+// with lays rows over each other. A pair that two of them declare is a defect
+// of the table, and is found when the package is loaded.
+func with(rows ...row) (r row) {
+	for _, other := range rows {
+		for e, c := range other {
+			if c.declared && r[e].declared {
+				panic("lifecycle: " + Event(e).String() + " is declared twice")
+			}
+			if c.declared {
+				r[e] = c
+			}
+		}
+	}
+	return r
+}

@@ -1,0 +1,106 @@
+// Package config is what can be asked of Proctor: settings as plain data, their
+// defaults (WithDefaults) and their validity (Validate, Warnings). What they need
+// from the host is looked up by Resolve and Missing. Package config/toml reads
+// them from a file.
+package config
+
+import "time"
+
+// Explicit zeroes. In a Config made by a program the zero value of a field
+// means its default, so that only what differs has to be said; where a setting
+// is really meant to be nothing, one of these says so.
+const (
+	// None is "none at all" for Collector.MaxRestarts, BackoffInitial and BackoffReset.
+	None = -1
+	// Forever is the Collector.RestartWindow in which every restart counts for ever.
+	Forever time.Duration = -1
+)
+
+// A Config is everything a supervisor is started with.
+type Config struct {
+	ProcessManager ProcessManager
+
+	// Collectors are those the supervisor knows from the beginning, by id.
+	Collectors map[string]Collector
+}
+
+// ProcessManager holds what applies to all collectors ([process_manager]).
+type ProcessManager struct {
+	// CollectorBinaries maps a collector type to the path of its binary.
+	CollectorBinaries map[string]string
+
+	// DefaultGracefulTimeout is the time a graceful stop has before it is forced. Zero: 30 s.
+	DefaultGracefulTimeout time.Duration
+
+	// DefaultForceTimeout is the time a forced kill has before it is reported as failed. Zero: 5 s.
+	DefaultForceTimeout time.Duration
+
+	// HealthCheckInterval is the interval of health checks, and of expected heartbeats. Zero: 60 s.
+	HealthCheckInterval time.Duration
+
+	// HeartbeatTimeoutMultiplier is how many heartbeats may be missed. Zero: 3.
+	HeartbeatTimeoutMultiplier int
+
+	// EnableAutoRestart is the master switch of automatic restarts.
+	EnableAutoRestart bool
+}
+
+// Restart says after which exits a collector is started again.
+type Restart string
+
+// The restart modes, in the words of the configuration file.
+const (
+	RestartOnFailure Restart = "on-failure" // a non-zero exit code, a signal, a spawn that failed
+	RestartAlways    Restart = "always"     // every exit that was not asked for
+	RestartNever     Restart = "never"
+)
+
+// A Collector is how one collector is run ([collectors.<id>]).
+type Collector struct {
+	// Type is the collector type, e.g. "procmond"; it names the binary where
+	// BinaryPath is empty. Empty: the id without a trailing -<number>.
+	Type string
+
+	// BinaryPath is the executable. A relative path is relative to the
+	// supervisor's own working directory. Empty: found by Type, see Resolve.
+	BinaryPath string
+
+	Args       []string
+	Env        map[string]string // added to the supervisor's own environment
+	ClearEnv   bool              // Env is the whole environment
+	WorkingDir string            // empty: the supervisor's own; a relative one is relative to that
+
+	// AutoRestart has the collector restarted after an unexpected exit, if the
+	// master switch is on too and Restart asks for it.
+	AutoRestart bool
+
+	// Restart is which exits that concerns. Empty: RestartOnFailure.
+	Restart Restart
+
+	// MaxRestarts is how many automatic restarts are allowed within
+	// RestartWindow; one more, and the collector has failed. Zero: 3. None: none.
+	MaxRestarts int
+
+	// RestartWindow is what counts against MaxRestarts. Zero: 300 s. Forever: all of them.
+	RestartWindow time.Duration
+
+	// The first restart is immediate. The second comes after BackoffInitial
+	// (zero: 0.1 s; None: no delay ever), and each one after it doubles that,
+	// up to BackoffMax (zero: 30 s). After BackoffReset of running (zero: 10 s;
+	// None: as soon as it ran at all) a restart is immediate again.
+	BackoffInitial time.Duration
+	BackoffMax     time.Duration
+	BackoffReset   time.Duration
+
+	// GracefulTimeout and ForceTimeout override the process manager's
+	// defaults for this collector. Zero: the defaults.
+	GracefulTimeout time.Duration
+	ForceTimeout    time.Duration
+
+	// StopSignal is the name of the signal that asks the collector to end
+	// ("SIGINT", "hup"). Empty: SIGTERM. On Windows it is always CTRL_BREAK.
+	StopSignal string
+
+	// Autostart starts the collector with the supervisor. A file's default is true.
+	Autostart bool
+}

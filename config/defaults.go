@@ -1,0 +1,80 @@
+package config
+
+import (
+	"maps"
+	"strings"
+	"time"
+)
+
+// What a field that holds its zero value means. This is the one place where
+// defaults are said.
+const (
+	DefaultGracefulTimeout            = 30 * time.Second
+	DefaultForceTimeout               = 5 * time.Second
+	DefaultHealthCheckInterval        = 60 * time.Second
+	DefaultHeartbeatTimeoutMultiplier = 3
+
+	DefaultRestart        = RestartOnFailure
+	DefaultMaxRestarts    = 3
+	DefaultRestartWindow  = 300 * time.Second
+	DefaultBackoffInitial = 100 * time.Millisecond
+	DefaultBackoffMax     = 30 * time.Second
+	DefaultBackoffReset   = 10 * time.Second
+
+	DefaultStopSignal = "SIGTERM"
+)
+
+// WithDefaults fills in what is zero, in the process manager's settings and in
+// those of every collector. Doing it again changes nothing.
+func (c Config) WithDefaults() Config {
+	c.ProcessManager = c.ProcessManager.WithDefaults()
+	c.Collectors = maps.Clone(c.Collectors)
+	for id, collector := range c.Collectors {
+		c.Collectors[id] = collector.WithDefaults(id, c.ProcessManager)
+	}
+	return c
+}
+
+// WithDefaults fills in what is zero. Doing it again changes nothing.
+func (pm ProcessManager) WithDefaults() ProcessManager {
+	fill(&pm.DefaultGracefulTimeout, DefaultGracefulTimeout)
+	fill(&pm.DefaultForceTimeout, DefaultForceTimeout)
+	fill(&pm.HealthCheckInterval, DefaultHealthCheckInterval)
+	fill(&pm.HeartbeatTimeoutMultiplier, DefaultHeartbeatTimeoutMultiplier)
+	return pm
+}
+
+// WithDefaults fills in what is zero in the settings of the collector with this
+// id under this process manager, whose own zeroes count as its defaults. None
+// and Forever stay what they are, so that doing it again changes nothing.
+func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
+	pm = pm.WithDefaults()
+	fill(&c.Type, TypeOf(id))
+	fill(&c.Restart, DefaultRestart)
+	fill(&c.MaxRestarts, DefaultMaxRestarts)
+	fill(&c.RestartWindow, DefaultRestartWindow)
+	fill(&c.BackoffInitial, DefaultBackoffInitial)
+	fill(&c.BackoffMax, DefaultBackoffMax)
+	fill(&c.BackoffReset, DefaultBackoffReset)
+	fill(&c.GracefulTimeout, pm.DefaultGracefulTimeout)
+	fill(&c.ForceTimeout, pm.DefaultForceTimeout)
+	fill(&c.StopSignal, DefaultStopSignal)
+	return c
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// TypeOf is the type of a collector that names none: its id without a trailing
+// -<number>, so that "procmond-1" and "procmond-2" are two of type "procmond".
+func TypeOf(id string) string {
+	stem := strings.TrimRight(id, "0123456789")
+	if len(stem) == len(id) || len(stem) < 2 || !strings.HasSuffix(stem, "-") {
+		return id
+	}
+	return stem[:len(stem)-1]
+}

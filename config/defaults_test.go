@@ -1,0 +1,97 @@
+package config_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/proctord/proctor/config"
+)
+
+func TestZeroFieldsMeanTheirDefaults(t *testing.T) {
+	pm := config.ProcessManager{}.WithDefaults()
+	wantPM := config.ProcessManager{
+		DefaultGracefulTimeout:     30 * time.Second,
+		DefaultForceTimeout:        5 * time.Second,
+		HealthCheckInterval:        60 * time.Second,
+		HeartbeatTimeoutMultiplier: 3,
+	}
+	if !reflect.DeepEqual(pm, wantPM) {
+		t.Errorf("process manager: %+v, want %+v", pm, wantPM)
+	}
+
+	c := config.Collector{}.WithDefaults("procmond-1", config.ProcessManager{DefaultForceTimeout: time.Minute})
+	want := config.Collector{
+		Type:            "procmond",
+		Restart:         config.RestartOnFailure,
+		MaxRestarts:     3,
+		RestartWindow:   300 * time.Second,
+		BackoffInitial:  100 * time.Millisecond,
+		BackoffMax:      30 * time.Second,
+		BackoffReset:    10 * time.Second,
+		GracefulTimeout: 30 * time.Second,
+		ForceTimeout:    time.Minute,
+		StopSignal:      "SIGTERM",
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("collector: %+v, want %+v", c, want)
+	}
+}
+
+func TestExplicitNothingSurvivesTheDefaults(t *testing.T) {
+	nothing := config.Collector{
+		MaxRestarts:    config.None,
+		RestartWindow:  config.Forever,
+		BackoffInitial: config.None,
+		BackoffReset:   config.None,
+	}
+	c := nothing.WithDefaults("web", config.ProcessManager{})
+	if c.MaxRestarts != config.None || c.RestartWindow != config.Forever || c.BackoffInitial != config.None || c.BackoffReset != config.None {
+		t.Errorf("an explicit zero was replaced: %+v", c)
+	}
+}
+
+func TestFillingInDefaultsTwiceChangesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := config.Config{Collectors: map[string]config.Collector{
+			rapid.StringMatching(`[a-z][a-z0-9-]{0,8}`).Draw(t, "id"): {
+				MaxRestarts:    rapid.IntRange(-1, 2).Draw(t, "restarts"),
+				RestartWindow:  time.Duration(rapid.IntRange(-1, 2).Draw(t, "window")),
+				BackoffInitial: time.Duration(rapid.IntRange(-1, 2).Draw(t, "initial")),
+				BackoffReset:   time.Duration(rapid.IntRange(-1, 2).Draw(t, "reset")),
+			},
+		}}
+		once := c.WithDefaults()
+		if twice := once.WithDefaults(); !reflect.DeepEqual(once, twice) {
+			t.Fatalf("once: %+v\ntwice: %+v", once, twice)
+		}
+	})
+}
+
+func TestDefaultsLeaveTheOriginalAlone(t *testing.T) {
+	c := config.Config{Collectors: map[string]config.Collector{"web": {}}}
+	c.WithDefaults()
+	if !reflect.DeepEqual(c.Collectors["web"], config.Collector{}) {
+		t.Errorf("the original was changed: %+v", c)
+	}
+}
+
+func TestTheTypeIsTheIDWithoutItsNumber(t *testing.T) {
+	for id, want := range map[string]string{
+		"procmond":   "procmond",
+		"procmond-1": "procmond",
+		"a-1-22":     "a-1",
+		"web1":       "web1",
+		"web-":       "web-",
+		"web-1b":     "web-1b",
+		"-1":         "-1",
+		"1":          "1",
+		"":           "",
+	} {
+		if got := config.TypeOf(id); got != want {
+			t.Errorf("TypeOf(%q) = %q, want %q", id, got, want)
+		}
+	}
+}

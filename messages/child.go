@@ -1,0 +1,76 @@
+package messages
+
+import (
+	"time"
+
+	"github.com/proctord/proctor/config"
+)
+
+// The orders are what a supervisor tells the child that runs a collector. The
+// child answers each with one [Outcome] that carries the same Token, sent to its
+// parent; what an order changed is reported before its outcome is.
+
+// RunProcess starts a process as Config says. The outcome comes when it has
+// been exec'ed, or could not be.
+type RunProcess struct {
+	Token  uint64
+	Config config.Collector // with all defaults filled in
+}
+
+// EndProcess ends the process, if there is one. The outcome comes when it is
+// gone with all that it started, or could not be ended.
+type EndProcess struct {
+	Token    uint64
+	Force    bool          // at once
+	Graceful time.Duration // how long it may take by itself
+	Kill     time.Duration // how long it may take when it is killed
+}
+
+// SuspendProcess has the process group suspended.
+type SuspendProcess struct{ Token uint64 }
+
+// ContinueProcess lets it go on.
+type ContinueProcess struct{ Token uint64 }
+
+// SignalProcess sends a signal to the process, or to its whole group.
+type SignalProcess struct {
+	Token  uint64
+	Signal string // "SIGHUP", "hup" or "1"
+	Group  bool
+}
+
+// Outcome answers an order.
+type Outcome struct {
+	Token uint64
+	Err   *Error // nil: done; its Op and ID are the supervisor's to fill in
+	PID   int
+	Exit  *Exit // of EndProcess: how the last process ended; nil if there never was one
+}
+
+// A Report is what a child tells its parent, unasked, whenever anything that
+// concerns others has changed, and once when it begins.
+type Report struct {
+	ID          string
+	State       State
+	Incarnation uint64
+	PID         int       // 0 where there is no process
+	StartedAt   time.Time // of the process
+
+	// Alive says that something of the process is still there, whatever State says.
+	Alive bool
+
+	// Ended says that an incarnation has come to its end with this report: Exit
+	// says how. Each is reported once.
+	Ended bool
+	Exit  *Exit // of the last incarnation; nil before the first end
+
+	// Permanent says that another start of the same would fail the same way.
+	Permanent bool
+
+	// Detail is where the child really is, in its own words, for people who look
+	// for a fault.
+	Detail string
+
+	// Facts are what else is worth telling others, in order.
+	Facts []Fact
+}

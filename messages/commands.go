@@ -1,0 +1,268 @@
+package messages
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/proctord/proctor/config"
+)
+
+// A Request is a command that is answered exactly once: with an R, or with an
+// *[Error]. The type parameter is what lets a caller ask without an assertion.
+type Request[R any] interface{ answeredBy(R) }
+
+// The lifecycle commands. A supervisor answers them in any state; which states
+// they are valid in is said beside each. A timeout of zero is the collector's
+// configured one. A command whose caller went away still completes.
+type (
+	// StartCollector starts a collector that is not known yet, stopped, failed
+	// or waiting for a restart, and forgets its counted restarts. The reply
+	// comes when the process has been exec'ed. Elsewhere: AlreadyRunning.
+	StartCollector struct {
+		ID string
+		// Type is the collector type; empty: Config's, or derived from the ID.
+		Type string
+		// Config is how to run it from now on; nil: as it is known. A
+		// collector that is not known needs one, or a Type.
+		Config *config.Collector
+	}
+
+	// StopCollector ends a collector that is starting, running, paused or
+	// stopping, and cancels a restart that is due. A second stop joins the
+	// first, and hurries it if Force is set.
+	StopCollector struct {
+		ID      string
+		Force   bool          // kill everything at once, without asking first
+		Timeout time.Duration // how long it may take to end by itself
+	}
+
+	// RestartCollector stops a collector where needed and starts it. A second
+	// restart joins the first; a stop beats both. If the stop fails, nothing
+	// is started.
+	RestartCollector struct {
+		ID      string
+		Timeout time.Duration // how long it may take to end by itself
+	}
+
+	// PauseCollector suspends a running collector, its whole process group.
+	PauseCollector struct{ ID string }
+
+	// ResumeCollector lets a paused collector go on.
+	ResumeCollector struct{ ID string }
+
+	// SignalCollector sends one signal to the process, or to its whole group.
+	SignalCollector struct {
+		ID     string
+		Signal string // "SIGHUP", "hup" or "1"
+		Group  bool
+	}
+
+	// RemoveCollector makes the supervisor forget a stopped or failed collector.
+	RemoveCollector struct{ ID string }
+
+	// Shutdown stops all collectors, in reverse order of their start, and
+	// accepts no new starts. A second one joins the first, and hurries it if
+	// Force is set.
+	Shutdown struct {
+		Force   bool
+		Timeout time.Duration
+	}
+)
+
+// The questions.
+type (
+	// GetStatus asks for the status of one collector.
+	GetStatus struct{ ID string }
+
+	// ListCollectors asks for the status of all, ordered by id.
+	ListCollectors struct{}
+
+	// CheckHealth asks for the health of one collector.
+	CheckHealth struct{ ID string }
+
+	// DescribeActors asks the supervisor what its actors are doing, for people
+	// who look for a fault.
+	DescribeActors struct{}
+)
+
+// The replies.
+type (
+	// StartReply says which process was started.
+	StartReply struct {
+		ID          string
+		PID         int
+		Incarnation uint64
+	}
+
+	// StopReply says how the process ended; Exit.Forced is set if it had to be
+	// killed. Exit is the last one, of an earlier process, if there was nothing
+	// to stop but a restart that was due.
+	StopReply struct {
+		ID   string
+		Exit Exit
+	}
+
+	// RestartReply says which process is there now.
+	RestartReply struct {
+		ID          string
+		PID         int
+		Incarnation uint64
+	}
+
+	// PauseReply says that the collector is suspended.
+	PauseReply struct{ ID string }
+
+	// ResumeReply says that it goes on.
+	ResumeReply struct{ ID string }
+
+	// SignalReply says that the signal was sent.
+	SignalReply struct{ ID string }
+
+	// RemoveReply says that the collector is not known any more.
+	RemoveReply struct{ ID string }
+
+	// ShutdownReply says what became of the collectors that had to be stopped.
+	ShutdownReply struct {
+		Stopped []string    // ended
+		Forced  []string    // those of them that had to be killed
+		Left    []Remainder // would not end
+	}
+
+	// ListReply is the status of all collectors, ordered by id.
+	ListReply struct{ Collectors []Status }
+
+	// HealthReply is a collector's health, and why.
+	HealthReply struct {
+		ID      string
+		Health  Health
+		Reasons []string
+	}
+
+	// DescribeReply is one line of text an actor.
+	DescribeReply struct{ Actors []string }
+)
+
+// A Remainder is a process that did not end.
+type Remainder struct {
+	ID     string
+	PID    int
+	Reason string
+}
+
+// Subscribe has the supervisor send an [Event] to the actor at PID for
+// everything that happens from now on, until Unsubscribe or the actor's end.
+// The subscriber must take them in faster than they come: who may be slow
+// subscribes through the façade, which drops and says so.
+type Subscribe struct{ Subscriber Subscriber }
+
+// Unsubscribe ends a subscription.
+type Unsubscribe struct{ Subscriber Subscriber }
+
+// IgnoreDeadLetterLogging tells the actor library that this may come too late.
+func (Unsubscribe) IgnoreDeadLetterLogging() {}
+
+// A Subscriber is the address of an actor: an *actor.PID.
+type Subscriber interface {
+	GetAddress() string
+	GetId() string
+}
+
+// SubscribeReply says from which event on the subscriber hears everything.
+type SubscribeReply struct{ After uint64 }
+
+func (StartCollector) answeredBy(StartReply)     {}
+func (StopCollector) answeredBy(StopReply)       {}
+func (RestartCollector) answeredBy(RestartReply) {}
+func (PauseCollector) answeredBy(PauseReply)     {}
+func (ResumeCollector) answeredBy(ResumeReply)   {}
+func (SignalCollector) answeredBy(SignalReply)   {}
+func (RemoveCollector) answeredBy(RemoveReply)   {}
+func (Shutdown) answeredBy(ShutdownReply)        {}
+func (GetStatus) answeredBy(Status)              {}
+func (ListCollectors) answeredBy(ListReply)      {}
+func (CheckHealth) answeredBy(HealthReply)       {}
+func (DescribeActors) answeredBy(DescribeReply)  {}
+func (Subscribe) answeredBy(SubscribeReply)      {}
+func (Unsubscribe) answeredBy(SubscribeReply)    {}
+
+// Subject names a command for errors and logs: what is tried, and on which
+// collector, if it concerns a single one.
+func Subject(command any) (op, id string) {
+	switch c := command.(type) {
+	case StartCollector:
+		return "start", c.ID
+	case StopCollector:
+		return "stop", c.ID
+	case RestartCollector:
+		return "restart", c.ID
+	case PauseCollector:
+		return "pause", c.ID
+	case ResumeCollector:
+		return "resume", c.ID
+	case SignalCollector:
+		return "signal", c.ID
+	case RemoveCollector:
+		return "remove", c.ID
+	case GetStatus:
+		return "status", c.ID
+	case CheckHealth:
+		return "health", c.ID
+	case Shutdown:
+		return "shutdown", ""
+	case ListCollectors:
+		return "list", ""
+	case DescribeActors:
+		return "describe", ""
+	case Subscribe:
+		return "subscribe", ""
+	case Unsubscribe:
+		return "unsubscribe", ""
+	}
+	return fmt.Sprintf("%T", command), ""
+}
+
+// Status is what is known about a collector at one moment.
+type Status struct {
+	ID    string
+	Type  string
+	State State
+
+	PID         int    // 0 where there is no process
+	Incarnation uint64 // counts the processes; 0 before the first
+
+	Since     time.Time     // when State began
+	StartedAt time.Time     // when the process was started; zero where there is none
+	Uptime    time.Duration // how long ago that was
+
+	RestartCount int       // automatic restarts since the last start that was asked for
+	NextRestart  time.Time // when it is started again; zero where no restart is due
+	LastExit     *Exit     // how the last process ended; nil before
+	Reason       string    // why it is in this state, where that is not plain
+
+	Health        Health
+	HealthReasons []string
+}
+
+// Exit is how a process ended, or that there never was one.
+type Exit struct {
+	Incarnation uint64
+	PID         int
+	Code        int    // the exit code; -1 if a signal ended it or it never ran
+	Signal      string // "SIGKILL" if a signal ended it
+	CoreDumped  bool
+	Forced      bool      // it was asked to end, and had to be killed
+	At          time.Time // when it ended
+	Ran         time.Duration
+	SpawnError  string // why there was no process, if that is what happened
+	Fault       string // what went wrong in Proctor itself, if that ended it
+
+	// What it used, as far as the system tells.
+	UserTime   time.Duration
+	SystemTime time.Duration
+	MaxRSS     int64 // bytes
+}
+
+// Success reports whether the process ran and ended by itself with code 0.
+func (e Exit) Success() bool {
+	return e.Code == 0 && e.Signal == "" && e.SpawnError == "" && e.Fault == ""
+}

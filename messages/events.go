@@ -1,0 +1,110 @@
+package messages
+
+import (
+	"fmt"
+	"time"
+)
+
+// An Event is one thing that happened to a collector. Every subscriber of a
+// supervisor receives the same events in the same order.
+type Event struct {
+	Seq         uint64 // counts the events of one supervisor's life, from 1
+	At          time.Time
+	ID          string // the collector; empty for what concerns the supervisor
+	Incarnation uint64 // which of its processes; 0 before the first
+	Fact        Fact
+}
+
+// IgnoreDeadLetterLogging tells the actor library that an event for a subscriber
+// who is gone is nothing to worry about.
+func (Event) IgnoreDeadLetterLogging() {}
+
+// A Fact is what an event says: one of the types below.
+type Fact interface{ fact() }
+
+// The facts.
+type (
+	// Added says that the supervisor knows the collector from now on.
+	Added struct{ Type string }
+
+	// Removed says that it was forgotten.
+	Removed struct{}
+
+	// StateChanged says that the collector is in another state, or is in
+	// the same one with another process.
+	StateChanged struct {
+		From, To    State
+		PID         int
+		Reason      string
+		NextRestart time.Time
+	}
+
+	// Exited says how a process ended. Expected is set if it was asked to.
+	Exited struct {
+		Exit     Exit
+		Expected bool
+	}
+
+	// RestartScheduled says that a process is going to be replaced, after how
+	// long, and how many more times that may happen within Window.
+	RestartScheduled struct {
+		Cause  string // "exit code 3"
+		After  time.Duration
+		At     time.Time
+		Count  int           // automatic restarts since the last start that was asked for, this one included
+		Left   int           // further restarts that are allowed
+		Window time.Duration // in which they are counted; not positive: for ever
+	}
+
+	// StopForced says that a collector that was asked to end did not within
+	// its time, and is being killed. Exited is set if the process itself has
+	// ended, and it is what it had started that has not.
+	StopForced struct {
+		PID    int
+		After  time.Duration
+		Exited bool
+	}
+
+	// TerminateFailure says that a process could not be killed.
+	TerminateFailure struct {
+		PID   int
+		After time.Duration
+	}
+
+	// Crashed says that an actor had a fault of its own: a defect of Proctor
+	// or of the program that it is part of. Its process was ended with it.
+	Crashed struct{ Reason string }
+
+	// ShuttingDown says that no more starts are accepted.
+	ShuttingDown struct{}
+
+	// Lost stands in the place of events that a slow subscriber missed.
+	Lost struct{ Count uint64 }
+)
+
+func (Added) fact()            {}
+func (Removed) fact()          {}
+func (StateChanged) fact()     {}
+func (Exited) fact()           {}
+func (RestartScheduled) fact() {}
+func (StopForced) fact()       {}
+func (TerminateFailure) fact() {}
+func (Crashed) fact()          {}
+func (ShuttingDown) fact()     {}
+func (Lost) fact()             {}
+
+// String describes how a process ended in words: "exit code 3", "signal
+// SIGSEGV, core dumped".
+func (e Exit) String() string {
+	switch {
+	case e.Fault != "":
+		return e.Fault
+	case e.SpawnError != "":
+		return "could not be started: " + e.SpawnError
+	case e.Signal != "" && e.CoreDumped:
+		return "signal " + e.Signal + ", core dumped"
+	case e.Signal != "":
+		return "signal " + e.Signal
+	}
+	return fmt.Sprintf("exit code %d", e.Code)
+}

@@ -1,0 +1,458 @@
+package platform
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A host on Linux consists of
+//
+//   - a few spawners, each a goroutine that keeps its thread for as long as the
+//     host lives: the death signal that a process gets when the supervisor dies
+//     (PR_SET_PDEATHSIG) belongs to the thread that cloned it, not to the program;
+//   - one loop, the only one to reap and to read /proc. It sleeps in Go's own
+//     poller on an epoll set that holds a pidfd of each process, so a process
+//     costs a descriptor and neither a thread nor a goroutine;
+//   - one goroutine that turns SIGCHLD into a look at the orphans.
+//
+// The program becomes a subreaper, so that what loses its parent anywhere below
+// becomes its child and can be found, ended and reaped: see tree_linux.go.
+type host struct {
+	exclusive bool
+	self      int
+	nonce     string
+	outer     string // the mark of the host's own environment, if it is nested
+	null      int    // /dev/null, open for reading and writing
+
+	epoll   *os.File
+	epfd    int
+	wakefd  int // an eventfd in the epoll set, with token 0
+	adopted adoptedList
+	// Held for reading from before the fork until the process is registered,
+	// but only where the kernel does not list children by thread: there the
+	// loop would take what is being started for an orphan.
+	forking sync.RWMutex
+
+	starts   *queue[*process]
+	children chan os.Signal
+	workers  sync.WaitGroup
+	released chan struct{} // closed when the spawners may give their threads back
+	gone     chan struct{} // closed by the loop when Close has nothing to wait for any more
+	look     atomic.Bool   // the loop is to look for orphans
+	closing  atomic.Bool
+	closed   sync.Once
+	closeErr error
+
+	mu    sync.Mutex
+	seq   uint64
+	trees map[uint64]*process // from Start until Emptied, by number; the number is the epoll token too
+	byPID map[int]*process    // whose session and group have this number
+	kills []*process          // what the loop is asked to end
+	asks  []*process          // whose orphans the loop is asked to have terminated
+	shut  bool                // the descriptors are closed
+
+	looker // what only the loop may touch
+}
+
+var _ Host = (*host)(nil)
+
+func newHost(o Options) (Host, error) {
+	h := &host{
+		exclusive: o.Exclusive,
+		self:      os.Getpid(),
+		nonce:     newNonce(),
+		outer:     os.Getenv(markKey),
+		starts:    newQueue[*process](),
+		children:  make(chan os.Signal, 1),
+		released:  make(chan struct{}),
+		gone:      make(chan struct{}),
+		trees:     map[uint64]*process{},
+		byPID:     map[int]*process{},
+		null:      -1,
+		epfd:      -1,
+		wakefd:    -1,
+	}
+	if err := h.open(); err != nil {
+		h.closeFDs()
+		return nil, err
+	}
+	if o.Exclusive {
+		// Go opens nothing that a child would inherit; whoever started us may
+		// have. Before Linux 5.11 that cannot be mended in one call, nor at all
+		// without a race.
+		_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	}
+	h.looker.init(h)
+	spawners := o.Spawners
+	if spawners <= 0 {
+		// Go lets only one fork happen at a time; a second spawner gets the
+		// next one ready. More help little.
+		spawners = min(max(runtime.GOMAXPROCS(0), 2), 4)
+	}
+	subreaper.acquire()
+	signal.Notify(h.children, unix.SIGCHLD)
+	h.workers.Go(h.loop)
+	h.workers.Go(h.watchOrphans)
+	for range spawners {
+		h.workers.Add(1)
+		go h.spawner()
+	}
+	return h, nil
+}
+
+func (h *host) open() error {
+	fd, err := unix.PidfdOpen(h.self, 0)
+	if err != nil {
+		return fmt.Errorf("pidfd_open: %w (Linux 5.4 or later is needed)", err)
+	}
+	unix.Close(fd)
+	if h.null, err = unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	if h.wakefd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	if h.epfd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return fmt.Errorf("epoll_create1: %w", err)
+	}
+	if err := h.watch(h.wakefd, 0); err != nil {
+		return err
+	}
+	if err := unix.SetNonblock(h.epfd, true); err != nil { // that os.NewFile gives it to Go's poller
+		return fmt.Errorf("make epoll descriptor non-blocking: %w", err)
+	}
+	h.epoll = os.NewFile(uintptr(h.epfd), "epoll")
+	h.adopted = openAdoptedList(h.self)
+	return nil
+}
+
+func (h *host) closeFDs() {
+	if h.epoll != nil {
+		h.epoll.Close()
+	} else if h.epfd >= 0 {
+		unix.Close(h.epfd)
+	}
+	for _, fd := range []int{h.null, h.wakefd} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	h.adopted.close()
+}
+
+// subreaper counts the hosts of this program, which is a subreaper while there are any.
+var subreaper subreaping
+
+type subreaping struct {
+	mu    sync.Mutex
+	hosts int
+	was   int32 // whether it was one before
+}
+
+func (s *subreaping) acquire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hosts++; s.hosts == 1 {
+		s.was = 0
+		// Neither call can fail on a kernel that has pidfds.
+		unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&s.was)), 0, 0, 0)
+		unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	}
+}
+
+func (s *subreaping) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hosts--; s.hosts == 0 && s.was == 0 {
+		unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+	}
+}
+
+func (h *host) Start(spec Spec, notify func(Notice)) Process {
+	p := &process{h: h, spec: spec, label: spec.Label, stop: spec.StopSignal, pidfd: -1}
+	p.notify = notify
+	if p.stop == 0 {
+		p.stop = Signal(unix.SIGTERM)
+	}
+	h.mu.Lock()
+	h.seq++
+	p.seq = h.seq
+	h.trees[p.seq] = p
+	h.mu.Unlock()
+	if !h.starts.put(p) {
+		go p.failed(closedError(&spec)) // not from here: the caller may hold what notify wants
+	}
+	return p
+}
+
+// watch puts fd into the epoll set.
+func (h *host) watch(fd int, token uint64) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(token), Pad: int32(token >> 32)}
+	if err := unix.EpollCtl(h.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// unwatch takes fd out of the epoll set and closes it. Closing alone is not
+// enough: a child that is just being forked has a copy, and the set would go on
+// reporting the descriptor until that child has exec'ed.
+func (h *host) unwatch(fd int) {
+	unix.EpollCtl(h.epfd, unix.EPOLL_CTL_DEL, fd, &unix.EpollEvent{})
+	unix.Close(fd)
+}
+
+var one = binary.NativeEndian.AppendUint64(nil, 1)
+
+// wake makes the loop go round.
+func (h *host) wake() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.shut {
+		unix.Write(h.wakefd, one) // fails only if it is about to wake up anyway
+	}
+}
+
+// requestKill has the loop end the tree of p.
+func (h *host) requestKill(p *process) {
+	h.mu.Lock()
+	h.kills = append(h.kills, p)
+	h.mu.Unlock()
+	h.wake()
+}
+
+// requestTerminate has the loop ask the orphans of p to end.
+func (h *host) requestTerminate(p *process) {
+	h.mu.Lock()
+	h.asks = append(h.asks, p)
+	h.mu.Unlock()
+	h.wake()
+}
+
+// watchOrphans has the loop look for orphans when a child has changed its state.
+// Processes that were started here tell by their pidfd and need no look; only
+// when there are adopted ones, too, does the loop have to be woken.
+func (h *host) watchOrphans() {
+	list := openAdoptedList(h.self)
+	defer list.close()
+	for range h.children {
+		if (list.any() || h.anyTraced.Load()) && !h.look.Swap(true) {
+			h.wake()
+		}
+	}
+}
+
+// loop receives all events until Close has what it waits for.
+func (h *host) loop() {
+	conn, err := h.epoll.SyscallConn()
+	if err != nil {
+		return // only of a closed file
+	}
+	events := make([]unix.EpollEvent, 128)
+	_ = conn.Read(func(uintptr) bool { // fails only on a closed file
+		for {
+			n, err := unix.EpollWait(h.epfd, events, 0)
+			if err == unix.EINTR {
+				continue
+			}
+			if n <= 0 {
+				return h.finished() // or sleep until the set is readable again
+			}
+			for _, ev := range events[:n] {
+				token := uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
+				if token == 0 {
+					h.drainWake()
+				} else {
+					h.ended(token)
+				}
+			}
+			h.doWork()
+		}
+	})
+}
+
+func (h *host) drainWake() {
+	var b [8]byte
+	unix.Read(h.wakefd, b[:])
+}
+
+func (h *host) Close() error {
+	h.closed.Do(func() { h.closeErr = h.close() })
+	return h.closeErr
+}
+
+func (h *host) close() error {
+	h.closing.Store(true)
+	h.starts.close() // what is still in it is not started any more
+	h.mu.Lock()
+	left := slices.Collect(maps.Values(h.trees))
+	h.mu.Unlock()
+	for _, p := range left {
+		p.Kill()
+	}
+	h.wake()
+
+	patience := time.NewTimer(closeWithin)
+	defer patience.Stop()
+	var gaveUp bool
+	select {
+	case <-h.gone:
+	case <-patience.C:
+		gaveUp = true
+	}
+
+	signal.Stop(h.children)
+	close(h.children)
+	close(h.released)
+	h.giveUp.Store(true)
+	h.wake()
+	h.workers.Wait()
+	h.mu.Lock()
+	h.shut = true
+	h.mu.Unlock()
+	var err error
+	if gaveUp {
+		err = h.abandon()
+	}
+	h.closeFDs()
+	subreaper.release()
+	return err
+}
+
+// abandon says what Close could not end.
+func (h *host) abandon() error {
+	var names []string
+	for _, seq := range slices.Sorted(maps.Keys(h.trees)) {
+		names = append(names, h.trees[seq].abandon())
+	}
+	for _, stray := range []*process{h.late, h.strays} {
+		for _, m := range stray.members {
+			names = append(names, fmt.Sprintf("orphan (pid %d)", m.pid))
+		}
+	}
+	for _, m := range h.members {
+		if m.fd >= 0 {
+			unix.Close(m.fd)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("still there %v after they were killed: %s", closeWithin, strings.Join(names, ", "))
+}
+
+// A spawner starts processes from one thread.
+type spawner struct {
+	h     *host
+	idle  threadParker
+	argv  []string
+	env   []string
+	files [3]uintptr
+	pidfd int
+	sys   syscall.SysProcAttr
+	attr  syscall.ProcAttr
+}
+
+func (h *host) spawner() {
+	defer h.workers.Done()
+	runtime.LockOSThread()
+	if unix.Gettid() == h.self {
+		// Children of the main thread could not be told from orphans. While
+		// this goroutine holds that thread, another one gets a different one.
+		started := make(chan struct{})
+		h.workers.Add(1)
+		go func() {
+			runtime.LockOSThread()
+			close(started)
+			h.spawner()
+			runtime.UnlockOSThread()
+		}()
+		<-started
+		runtime.UnlockOSThread()
+		return
+	}
+	defer runtime.UnlockOSThread()
+	s := &spawner{h: h}
+	s.sys = syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, PidFD: &s.pidfd}
+	s.attr.Sys = &s.sys
+	for {
+		p, ok := h.starts.take(&s.idle)
+		if !ok {
+			break
+		}
+		s.start(p)
+	}
+	<-h.released // not before the children are gone: they would be sent the death signal
+}
+
+func (s *spawner) start(p *process) {
+	if s.h.closing.Load() {
+		p.failed(closedError(&p.spec))
+		return
+	}
+	if s.h.adopted.fd < 0 {
+		s.h.forking.RLock()
+		defer s.h.forking.RUnlock()
+	}
+	if find := p.spec.Find; find != nil {
+		path, err := find()
+		if err != nil {
+			p.failed(err)
+			return
+		}
+		p.spec.Path = path
+	}
+	pid, err := s.forkExec(p)
+	if err != nil {
+		p.failed(diagnose(&p.spec, err))
+		return
+	}
+	if err := p.started(pid, s.pidfd); err != nil {
+		p.failed(&SpawnError{Path: p.spec.Path, Why: "started, but ended again: it cannot be watched: " + err.Error(), Err: err})
+	}
+}
+
+func (s *spawner) forkExec(p *process) (pid int, err error) {
+	spec := &p.spec
+	s.argv = append(append(s.argv[:0], spec.Path), spec.Args...)
+	s.env = markEnv(s.env[:0], spec.Env, s.h.outer, s.h.nonce, p.seq)
+	s.files = [3]uintptr{uintptr(s.h.null), uintptr(s.h.null), uintptr(s.h.null)}
+	for i, f := range []*os.File{spec.Stdout, spec.Stderr} {
+		if f == nil {
+			continue
+		}
+		if s.files[i+1] = f.Fd(); s.files[i+1] == ^uintptr(0) {
+			return 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard output", "standard error"}[i] +
+				" was closed before the process could be started", Err: os.ErrClosed}
+		}
+	}
+	s.attr.Dir = spec.Dir
+	s.attr.Env = s.env
+	s.attr.Files = s.files[:]
+	pid, err = syscall.ForkExec(spec.Path, s.argv, &s.attr)
+	runtime.KeepAlive(spec.Stdout)
+	runtime.KeepAlive(spec.Stderr)
+	clear(s.argv)
+	clear(s.env)
+	if err == nil && s.pidfd < 0 {
+		unix.Kill(pid, unix.SIGKILL)
+		unix.Wait4(pid, nil, 0, nil)
+		return 0, errors.New("the kernel gave no pidfd: Linux 5.4 or later is needed")
+	}
+	return pid, err
+}

@@ -1,0 +1,178 @@
+// Package platform is what an operating system can do to a process and its
+// descendants: start it, watch it, signal it, suspend it, and end all of it.
+//
+// It knows nothing of collectors, actors or settings. Whoever starts a process
+// through a [Host] is told what becomes of it by notices, on a goroutine of the
+// host: Spawned or SpawnFailed first, then Exited when the process itself has
+// ended, then Emptied when nothing that it started is left either.
+//
+// The exported API stands in untagged files; each operating system has a twin
+// that fills it in. Package platformtest has a host that exists in memory only.
+package platform
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// A Host starts processes and watches all of them at once, without a thread or
+// a goroutine for each. [New] makes the one of the operating system.
+type Host interface {
+	// Start hands spec to a small pool of spawners and returns at once. What
+	// becomes of it is told to notify, one call at a time and in order, from a
+	// goroutine of the host: notify must not block, but it may call any
+	// method of the process. It may be called before Start has returned.
+	Start(spec Spec, notify func(Notice)) Process
+
+	// Close ends every process that is still there, waits until they are gone
+	// or a few seconds have passed, and releases what the host holds. The error
+	// names what would not go. Start must not be called any more.
+	Close() error
+}
+
+// A Process is one process that a Host was asked to start, and all that it has
+// started itself (its tree). Its methods may be called from any goroutine, at
+// any time; none of them blocks.
+type Process interface {
+	// PID is the process id, or 0 before Spawned.
+	PID() int
+
+	// Observe makes notify the receiver of notices, in place of the one before
+	// it, and first repeats to it, in order, the notices there have been: so an
+	// heir can take over a process without missing its end.
+	Observe(notify func(Notice))
+
+	// Terminate asks the process group to end: with Spec.StopSignal (SIGTERM by
+	// default), on Windows with CTRL_BREAK.
+	Terminate() error
+
+	// TerminateOrphans asks what the process has left behind outside its group
+	// to end, with the same signal, as far as the system knows it. It is for a
+	// process that has exited itself; elsewhere it does nothing.
+	TerminateOrphans()
+
+	// Kill ends the whole tree, and what it still starts, until nothing is
+	// left. It returns at once; the notices tell when it has happened. Before
+	// Spawned it takes effect as soon as there is a process; after Emptied it
+	// does nothing.
+	Kill()
+
+	// Suspend stops the process group from running, Resume lets it go on.
+	Suspend() error
+	Resume() error
+
+	// Signal sends one signal to the process itself, or to its whole group.
+	Signal(sig Signal, group bool) error
+}
+
+// Spec says what to start.
+type Spec struct {
+	Label string // who it is for, in errors and diagnostics; not passed on
+	Path  string // the executable: a path, never looked up in PATH
+
+	// Find, where it is set, is called on a spawner to get Path: finding a
+	// file may block. Its error becomes that of SpawnFailed.
+	Find func() (path string, err error)
+
+	Args   []string // the arguments after the program's name
+	Env    []string // KEY=value: the whole environment, nothing is added but the host's mark
+	Dir    string   // the working directory; empty: the host's own
+	Stdout *os.File // nil: the null device. Not closed by the host.
+	Stderr *os.File // nil: the null device. Not closed by the host.
+
+	// StopSignal is what Terminate sends. Zero: SIGTERM.
+	StopSignal Signal
+}
+
+// NoticeKind says what a Notice is about.
+type NoticeKind uint8
+
+// What a host tells of a process, in this order.
+const (
+	Spawned     NoticeKind = iota + 1 // it has been exec'ed; PID is set
+	SpawnFailed                       // there is no process, and there will be none; Err is set
+	Exited                            // the process itself is gone; Exit is set
+	Emptied                           // nothing that it started is left either
+)
+
+func (k NoticeKind) String() string {
+	switch k {
+	case Spawned:
+		return "spawned"
+	case SpawnFailed:
+		return "spawn failed"
+	case Exited:
+		return "exited"
+	case Emptied:
+		return "emptied"
+	}
+	return "unknown notice"
+}
+
+// A Notice is what a host tells of one process.
+type Notice struct {
+	Kind NoticeKind
+	PID  int
+	Err  error // SpawnFailed: a *SpawnError, or what Spec.Find returned
+	Exit Exit  // Exited, Emptied
+
+	// Empty says of Exited that nothing else was left: Emptied follows at once.
+	Empty bool
+}
+
+// Exit is how a process ended.
+type Exit struct {
+	Code   int    // the exit code; -1 if a signal ended it
+	Signal Signal // the signal that ended it, or 0
+	Core   bool   // it left a core dump
+	At     time.Time
+
+	// What it used, as far as the system tells; children that it waited for included.
+	UserTime   time.Duration
+	SystemTime time.Duration
+	MaxRSS     int64 // bytes
+}
+
+// Success reports whether the process ended by itself with code 0.
+func (e Exit) Success() bool { return e.Code == 0 && e.Signal == 0 }
+
+// Options make a host fit the program that it is part of. The zero value is
+// right for a program that also starts processes by other means.
+type Options struct {
+	// Spawners is how many processes may be in the making at once. Zero: a
+	// number that suits the machine.
+	Spawners int
+
+	// Exclusive says that this program starts processes only through this
+	// host: every other child that it turns out to have was left behind by one
+	// of them, and is ended and reaped by Close at the latest. And nothing that
+	// it had open when it was started itself is passed on to them.
+	Exclusive bool
+}
+
+// ErrNotSupported is the cause of errors about what the system cannot do.
+var ErrNotSupported = errors.New("not supported on this system")
+
+// ErrNotRunning is returned for a process that is not there: not yet, or not any more.
+var ErrNotRunning = errors.New("the process is not running")
+
+// A SpawnError says why a process could not be started.
+type SpawnError struct {
+	Path string // what was to be executed, or entered
+	Why  string // the reason in words, and what to do about it
+	Err  error  // the system's error
+}
+
+func (e *SpawnError) Error() string {
+	if e.Why == "" {
+		return e.Path + ": " + e.Err.Error()
+	}
+	return e.Path + ": " + e.Why
+}
+
+func (e *SpawnError) Unwrap() error { return e.Err }
+
+// New returns a host that starts real processes on this operating system. A
+// program needs no more than one; it may have several.
+func New(o Options) (Host, error) { return newHost(o) }

@@ -1,0 +1,195 @@
+package supervisor
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/supervisor/restart"
+)
+
+// child is one collector as its supervisor sees it.
+type child struct {
+	id     string
+	props  *actor.Props
+	config config.Collector // with all defaults
+
+	wanted  bool            // up, or down
+	started uint64          // which of the supervisor's starts was its last
+	report  messages.Report // the last word of its actor
+	rest    messages.State  // what it is while there is no process and none is coming
+
+	ended   uint64 // the last incarnation whose end is known
+	history restart.History
+	count   int    // automatic restarts since the last start that was asked for
+	cause   string // of the last one
+	reason  string // why it is what it is, where that is not plain
+
+	shown    messages.State // the state that others were told of last
+	shownPID int
+	since    time.Time // when that began
+
+	volatile
+}
+
+// volatile is what ends with the supervisor's actor, or with the child's.
+type volatile struct {
+	pid    *actor.PID
+	heir   bool // it has not yet said what the actor before it has left
+	revive bool // it is to be started whatever its policy says: the fault was the supervisor's
+
+	run    uint64         // the token of the RunProcess under way; 0: none
+	failed *messages.Exit // how that went wrong, until its outcome is here
+	ends   map[uint64]messages.EndProcess
+	reborn uint64 // the token of the EndProcess that a restart waits for; 0: none
+
+	// Who waits for the process to be up, to be gone, to be another; and for
+	// other orders.
+	starts, stops, restarts []one
+	others                  map[uint64]one
+
+	next   time.Time // when the restart is due; zero: none is
+	cancel func()    // its timer
+}
+
+// inherit prepares for another actor in the place of the child's. Until that
+// has said what it found, there is a process if there may have been one.
+func (c *child) inherit() {
+	c.report.Alive = c.report.Alive || c.run != 0
+	c.volatile = volatile{heir: true}
+}
+
+// forget drops a restart that is due, and reports whether there was one.
+func (c *child) forget() bool {
+	if c.next.IsZero() {
+		return false
+	}
+	c.cancel()
+	c.next, c.cancel = time.Time{}, nil
+	return true
+}
+
+// callers is everybody who waits for an answer about the child.
+func (c *child) callers() (all []one) {
+	all = append(all, c.starts...)
+	all = append(all, c.stops...)
+	all = append(all, c.restarts...)
+	return slices.AppendSeq(all, maps.Values(c.others))
+}
+
+// state is the collector's state as everybody sees it.
+func (c *child) state() messages.State {
+	switch {
+	case c.report.Alive:
+		return c.report.State
+	case c.run != 0 || c.reborn != 0 || !c.next.IsZero():
+		return messages.Starting
+	}
+	return c.rest
+}
+
+// busy reports whether there is a process, or one is coming at this moment. A
+// restart is between the two when its process has ended, and the outcome of the
+// order that ended it is still on its way.
+func (c *child) busy() bool { return c.report.Alive || c.run != 0 || c.reborn != 0 }
+
+// stuck reports whether something of it has survived being killed.
+func (c *child) stuck() bool { return c.report.Alive && c.report.State == messages.Failed }
+
+func (c *child) status(pm config.ProcessManager, now time.Time) messages.Status {
+	status := messages.Status{
+		ID: c.id, Type: c.config.Type, State: c.state(),
+		PID: c.report.PID, Incarnation: c.report.Incarnation,
+		Since: c.since, StartedAt: c.report.StartedAt,
+		RestartCount: c.count, NextRestart: c.next, LastExit: c.report.Exit, Reason: c.reason,
+	}
+	if !status.StartedAt.IsZero() {
+		status.Uptime = now.Sub(status.StartedAt)
+	}
+	health, reason := c.health(status, now)
+	status.Health = health
+	if reason != "" {
+		status.HealthReasons = []string{reason}
+	}
+	return status
+}
+
+// health is what the state alone tells of how well the collector works.
+func (c *child) health(s messages.Status, now time.Time) (messages.Health, string) {
+	switch s.State {
+	case messages.Running:
+		if c.count > 0 && s.Uptime < c.config.BackoffReset {
+			return messages.HealthDegraded, fmt.Sprintf("restarted %v ago after %s", s.Uptime.Round(time.Millisecond), c.cause)
+		}
+		return messages.HealthHealthy, ""
+	case messages.Starting:
+		if !c.next.IsZero() {
+			return messages.HealthUnhealthy, fmt.Sprintf("%s; next start in %v", c.cause, c.next.Sub(now).Round(time.Millisecond))
+		}
+		return messages.HealthUnknown, "it is being started"
+	case messages.Paused:
+		return messages.HealthUnknown, "it is paused; nothing is checked meanwhile"
+	case messages.Failed:
+		return messages.HealthUnhealthy, c.reason
+	}
+	return messages.HealthUnknown, "it is " + s.State.String()
+}
+
+func (c *child) describe() string {
+	wanted := "down"
+	if c.wanted {
+		wanted = "up"
+	}
+	line := fmt.Sprintf("%s: %v, wanted %s; its actor: %s, incarnation %d, pid %d", c.pid.GetId(), c.state(), wanted, c.report.Detail, c.report.Incarnation, c.report.PID)
+	if c.run != 0 {
+		line += ", RunProcess under way"
+	}
+	if len(c.ends) > 0 {
+		line += fmt.Sprintf(", %d EndProcess under way", len(c.ends))
+	}
+	if !c.next.IsZero() {
+		line += ", restart due " + c.next.Format(time.RFC3339Nano)
+	}
+	if n := len(c.callers()); n > 0 {
+		line += fmt.Sprintf(", %d callers wait", n)
+	}
+	return line
+}
+
+// compareIDs orders ids the way people count: web-2 comes before web-10.
+func compareIDs(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		if digit(x[0]) && digit(y[0]) {
+			var m, n string
+			m, x = number(x)
+			n, y = number(y)
+			if c := cmp.Or(cmp.Compare(len(m), len(n)), strings.Compare(m, n)); c != 0 {
+				return c
+			}
+			continue
+		}
+		if x[0] != y[0] {
+			return cmp.Compare(x[0], y[0])
+		}
+		x, y = x[1:], y[1:]
+	}
+	return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(a, b))
+}
+
+func digit(b byte) bool { return '0' <= b && b <= '9' }
+
+// number splits the digits at the beginning of s off, without leading zeroes.
+func number(s string) (digits, rest string) {
+	n := 0
+	for n < len(s) && digit(s[n]) {
+		n++
+	}
+	return strings.TrimLeft(s[:n], "0"), s[n:]
+}

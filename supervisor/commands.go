@@ -1,0 +1,223 @@
+package supervisor
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/supervisor/restart"
+)
+
+func (s *supervisor) start(ctx actor.Context, m messages.StartCollector) {
+	refuse := func(kind messages.Kind, state messages.State, text string, cause error) {
+		s.respond(ctx, &messages.Error{Op: "start", ID: m.ID, Kind: kind, State: state, Text: text, Err: cause})
+	}
+	c := s.children[m.ID]
+	switch {
+	case s.closing:
+		refuse(messages.InvalidState, messages.Stopping, "the supervisor is shutting down", nil)
+		return
+	case c != nil && c.stuck():
+		refuse(messages.InvalidState, messages.Failed, fmt.Sprintf("process %d is still there; it can be started when that is gone", c.report.PID), nil)
+		return
+	case c != nil && c.busy():
+		refuse(messages.AlreadyRunning, c.state(), fmt.Sprintf("it is %v with process %d; restart replaces it", c.state(), c.report.PID), nil)
+		return
+	case c == nil && m.Config == nil && m.Type == "":
+		refuse(messages.ProcessNotFound, messages.Stopped, "no collector has this id; to start a new one, say its type or how to run it", nil)
+		return
+	}
+	if m.Config != nil || m.Type != "" {
+		var cfg config.Collector
+		switch {
+		case m.Config != nil:
+			cfg = *m.Config
+		case c != nil:
+			cfg = c.config
+		}
+		if m.Type != "" {
+			cfg.Type = m.Type
+		}
+		if err := cfg.Validate(m.ID); err != nil {
+			refuse(messages.InvalidConfig, messages.Stopped, "", err)
+			return
+		}
+		if c == nil {
+			c = s.add(ctx, m.ID, cfg)
+		}
+		c.config = cfg.WithDefaults(m.ID, s.manager)
+	}
+	c.starts = append(c.starts, s.caller("start"))
+	s.wantUp(ctx, c)
+}
+
+// wantUp is a start that was asked for: nothing that was is counted any more.
+func (s *supervisor) wantUp(ctx actor.Context, c *child) {
+	c.forget()
+	c.wanted, c.revive = true, false
+	c.history, c.count, c.cause, c.reason = restart.History{}, 0, "", ""
+	s.run(ctx, c)
+}
+
+// run has the child start a process.
+func (s *supervisor) run(ctx actor.Context, c *child) {
+	s.starts++
+	c.started = s.starts
+	c.run = s.nextToken()
+	ctx.Request(c.pid, messages.RunProcess{Token: c.run, Config: c.config})
+	s.show(ctx, c)
+}
+
+// end has the child end its process.
+func (s *supervisor) end(ctx actor.Context, c *child, force bool, timeout time.Duration) (token uint64) {
+	m := messages.EndProcess{Token: s.nextToken(), Force: force, Graceful: timeout, Kill: c.config.ForceTimeout}
+	if timeout <= 0 {
+		m.Graceful = c.config.GracefulTimeout
+	}
+	if c.ends == nil {
+		c.ends = map[uint64]messages.EndProcess{}
+	}
+	c.ends[m.Token] = m
+	ctx.Request(c.pid, m)
+	return m.Token
+}
+
+func (s *supervisor) stop(ctx actor.Context, m messages.StopCollector) {
+	c := s.find(ctx, "stop", m.ID)
+	if c == nil {
+		return
+	}
+	switch state := c.state(); state {
+	case messages.Stopped, messages.Failed:
+		text := "there is nothing to stop"
+		if c.stuck() {
+			text = fmt.Sprintf("process %d has been killed and is still there; the collector is stopped when it is gone", c.report.PID)
+		}
+		s.respond(ctx, &messages.Error{Op: "stop", ID: c.id, Kind: messages.InvalidState, State: state, Text: text})
+		return
+	}
+	c.wanted, c.revive, c.reborn = false, false, 0
+	stopped := messages.Error{Kind: messages.InvalidState, State: messages.Stopping, Text: "a stop came in between"}
+	s.refuse(ctx, c.starts, c.id, stopped)
+	s.refuse(ctx, c.restarts, c.id, stopped)
+	c.starts, c.restarts = nil, nil
+
+	if c.forget() { // a restart was due: there is no process
+		c.rest, c.reason = messages.Stopped, ""
+		s.show(ctx, c)
+		s.respond(ctx, stopReply(c))
+		return
+	}
+	c.stops = append(c.stops, s.caller("stop"))
+	s.end(ctx, c, m.Force, m.Timeout)
+}
+
+// stopped answers all who waited for the end of a process, with how it was.
+func (s *supervisor) stopped(ctx actor.Context, c *child) {
+	for _, caller := range c.stops {
+		s.answer(ctx, caller.sender, stopReply(c))
+	}
+	c.stops = nil
+}
+
+func stopReply(c *child) messages.StopReply {
+	reply := messages.StopReply{ID: c.id}
+	if c.report.Exit != nil {
+		reply.Exit = *c.report.Exit
+	}
+	return reply
+}
+
+func (s *supervisor) restart(ctx actor.Context, m messages.RestartCollector) {
+	c := s.find(ctx, "restart", m.ID)
+	switch {
+	case c == nil:
+		return
+	case s.closing:
+		s.respond(ctx, &messages.Error{Op: "restart", ID: c.id, Kind: messages.InvalidState, State: c.state(), Text: "the supervisor is shutting down"})
+		return
+	case c.stuck():
+		s.respond(ctx, &messages.Error{Op: "restart", ID: c.id, Kind: messages.InvalidState, State: messages.Failed,
+			Text: fmt.Sprintf("process %d is still there; it can be started when that is gone", c.report.PID)})
+		return
+	}
+	underway := len(c.restarts) > 0
+	c.restarts = append(c.restarts, s.caller("restart"))
+	if underway {
+		return
+	}
+	if !c.busy() {
+		s.wantUp(ctx, c)
+		return
+	}
+	c.forget()
+	c.wanted = true
+	c.reborn = s.end(ctx, c, false, m.Timeout)
+}
+
+// pass gives an order to the child, which knows whether it can be carried out.
+func (s *supervisor) pass(ctx actor.Context, op, id string, order func(token uint64) any) {
+	c := s.find(ctx, op, id)
+	if c == nil {
+		return
+	}
+	if !c.busy() {
+		s.respond(ctx, &messages.Error{Op: op, ID: id, Kind: messages.InvalidState, State: c.state(), Text: "there is no process"})
+		return
+	}
+	token := s.nextToken()
+	if c.others == nil {
+		c.others = map[uint64]one{}
+	}
+	c.others[token] = s.caller(op)
+	ctx.Request(c.pid, order(token))
+}
+
+func (s *supervisor) remove(ctx actor.Context, m messages.RemoveCollector) {
+	c := s.find(ctx, "remove", m.ID)
+	if c == nil {
+		return
+	}
+	if state := c.state(); c.busy() || state != messages.Stopped && state != messages.Failed {
+		text := "stop it first"
+		if c.stuck() {
+			text = fmt.Sprintf("process %d is still there", c.report.PID)
+		}
+		s.respond(ctx, &messages.Error{Op: "remove", ID: c.id, Kind: messages.InvalidState, State: state, Text: text})
+		return
+	}
+	// An order may have been carried out, and its outcome be still on its way:
+	// there will be nobody to hear it.
+	s.stopped(ctx, c)
+	s.refuse(ctx, slices.Collect(maps.Values(c.others)), c.id, messages.Error{Kind: messages.InvalidState, State: c.state(), Text: "it ended, and was removed"})
+	delete(s.children, c.id)
+	ctx.Stop(c.pid)
+	s.publish(ctx, c, messages.Removed{})
+	s.respond(ctx, messages.RemoveReply{ID: c.id})
+}
+
+func (s *supervisor) list() messages.ListReply {
+	children, now := s.ordered(), time.Now()
+	reply := messages.ListReply{Collectors: make([]messages.Status, len(children))}
+	for i, c := range children {
+		reply.Collectors[i] = c.status(s.manager, now)
+	}
+	return reply
+}
+
+func (s *supervisor) describe(ctx actor.Context) messages.DescribeReply {
+	doing := "serving"
+	if s.closing {
+		doing = "shutting down"
+	}
+	lines := []string{fmt.Sprintf("%s: %s, %d collectors, %d subscribers, %d orders given, %d events published",
+		ctx.Self().GetId(), doing, len(s.children), len(s.subscribers), s.token, s.seq)}
+	for _, c := range s.ordered() {
+		lines = append(lines, c.describe())
+	}
+	return messages.DescribeReply{Actors: lines}
+}

@@ -1,0 +1,221 @@
+package supervisor
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/supervisor/restart"
+)
+
+// hear takes in what a child says of itself.
+func (s *supervisor) hear(ctx actor.Context, c *child, r messages.Report) {
+	c.report = r
+	heir := c.heir
+	c.heir = false
+	for _, fact := range r.Facts {
+		s.publish(ctx, c, fact)
+	}
+	switch {
+	case r.Ended:
+		s.ended(ctx, c, *r.Exit)
+	case heir && !r.Alive && c.wanted && c.run == 0 && c.reborn == 0 && c.next.IsZero():
+		// The actor before it left no process, and none is coming: either it had
+		// its fault between two, or its last words were lost with it.
+		exit := messages.Exit{Incarnation: r.Incarnation, Code: -1, At: time.Now(), Fault: "its actor had a fault"}
+		if r.Exit != nil && r.Exit.Incarnation > c.ended {
+			exit = *r.Exit
+		}
+		s.ended(ctx, c, exit)
+	case c.stuck():
+		c.reason = "it has been killed and is still there; nothing is started in its place while it lives"
+	case r.State == messages.Running:
+		c.reason = ""
+	}
+	s.show(ctx, c)
+}
+
+// ended decides what follows the end of a process.
+func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
+	c.ended = exit.Incarnation
+	if c.run != 0 {
+		c.failed = &exit // first those who wait for the start are told
+		return
+	}
+	expected := !c.wanted || c.reborn != 0
+	s.publish(ctx, c, messages.Exited{Exit: exit, Expected: expected})
+	switch {
+	case c.reborn != 0: // the outcome of the stop goes on with it
+		c.rest, c.reason = messages.Stopped, ""
+		return
+	case !c.wanted:
+		c.rest, c.reason = messages.Stopped, ""
+		return
+	case c.revive:
+		c.revive = false
+		s.run(ctx, c)
+		return
+	}
+	// What was never there will not be there in a moment. But a binary that is
+	// missing after it has run is probably just being replaced.
+	policy := restart.PolicyOf(c.config, s.manager)
+	decision, history := policy.Next(c.history, restart.Exit{
+		At: exit.At, Ran: exit.Ran, Success: exit.Success(), Permanent: c.report.Permanent && c.count == 0, Cause: exit.String(),
+	}, s.options.Random())
+	c.history = history
+	if !decision.Restart {
+		c.wanted, c.reason = false, decision.Reason
+		c.rest = messages.Stopped
+		if decision.Failed {
+			c.rest = messages.Failed
+		}
+		return
+	}
+	now := time.Now()
+	c.cause, c.reason = exit.String(), exit.String()
+	s.publish(ctx, c, messages.RestartScheduled{
+		Cause: c.cause, After: decision.After, At: now.Add(decision.After),
+		Count: c.count + 1, Left: decision.Left, Window: policy.Window,
+	})
+	// Even a restart that is due at once comes as a message: what is already in
+	// the mailbox, a stop before all, gets in between.
+	c.next = now.Add(decision.After)
+	m := due{c.id, c.started}
+	if decision.After > 0 {
+		c.cancel = s.after(ctx, decision.After, m)
+		return
+	}
+	c.cancel = func() {}
+	ctx.Send(ctx.Self(), m)
+}
+
+// restartDue starts the next process, unless something has come in between.
+func (s *supervisor) restartDue(ctx actor.Context, m due) {
+	c := s.children[m.id]
+	if c == nil || c.started != m.start || c.next.IsZero() {
+		return
+	}
+	c.next, c.cancel = time.Time{}, nil
+	c.count++
+	s.run(ctx, c)
+}
+
+// settle answers those who waited for an order.
+func (s *supervisor) settle(ctx actor.Context, m messages.Outcome) {
+	c := s.childOf(ctx.Sender())
+	if c == nil {
+		return
+	}
+	if _, isEnd := c.ends[m.Token]; isEnd {
+		s.settleEnd(ctx, c, m)
+	} else if m.Token == c.run {
+		s.settleRun(ctx, c, m)
+	} else if caller, ok := c.others[m.Token]; ok {
+		delete(c.others, m.Token)
+		s.answer(ctx, caller.sender, reply(caller.op, c.id, m.Err))
+	}
+}
+
+func reply(op, id string, err *messages.Error) any {
+	if err != nil {
+		failed := *err
+		failed.Op, failed.ID = op, id
+		return &failed
+	}
+	switch op {
+	case "pause":
+		return messages.PauseReply{ID: id}
+	case "resume":
+		return messages.ResumeReply{ID: id}
+	default:
+		return messages.SignalReply{ID: id}
+	}
+}
+
+func (s *supervisor) settleRun(ctx actor.Context, c *child, m messages.Outcome) {
+	c.run = 0
+	if c.reborn == 0 { // else it was ended by a restart, which goes on with a new one
+		starts, restarts := c.starts, c.restarts
+		c.starts, c.restarts = nil, nil
+		if m.Err != nil {
+			s.refuse(ctx, starts, c.id, *m.Err)
+			s.refuse(ctx, restarts, c.id, *m.Err)
+		} else {
+			for _, caller := range starts {
+				s.answer(ctx, caller.sender, messages.StartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
+			}
+			for _, caller := range restarts {
+				s.answer(ctx, caller.sender, messages.RestartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
+			}
+		}
+	}
+	if c.failed != nil {
+		exit := *c.failed
+		c.failed = nil
+		s.ended(ctx, c, exit)
+	}
+	s.show(ctx, c)
+}
+
+func (s *supervisor) settleEnd(ctx actor.Context, c *child, m messages.Outcome) {
+	delete(c.ends, m.Token)
+	if m.Err != nil {
+		s.refuse(ctx, c.stops, c.id, *m.Err)
+		c.stops = nil
+	} else {
+		s.stopped(ctx, c)
+	}
+	if m.Token == c.reborn {
+		c.reborn = 0
+		if m.Err == nil {
+			s.wantUp(ctx, c)
+		} else {
+			c.wanted = false
+			s.refuse(ctx, append(c.starts, c.restarts...), c.id, *m.Err)
+			c.starts, c.restarts = nil, nil
+		}
+	}
+	s.left(ctx, c, m)
+	s.show(ctx, c)
+}
+
+func (s *supervisor) childOf(pid *actor.PID) *child {
+	if pid == nil {
+		return nil
+	}
+	c := s.children[idOf(pid)]
+	if c == nil || !c.pid.Equal(pid) {
+		return nil
+	}
+	return c
+}
+
+// terminated puts an heir in the place of a child that had a fault.
+func (s *supervisor) terminated(ctx actor.Context, who *actor.PID) {
+	c := s.childOf(who)
+	if c == nil {
+		s.dropSubscriber(who) // a removed child, or a subscriber that ended
+		return
+	}
+	fault := messages.Error{Kind: messages.Internal, Text: "its actor had a fault while the command was under way; the process was ended with it"}
+	if c.run != 0 {
+		s.refuse(ctx, c.starts, c.id, fault)
+		s.refuse(ctx, c.restarts, c.id, fault)
+		c.starts, c.restarts = nil, nil
+	}
+	s.refuse(ctx, slices.Collect(maps.Values(c.others)), c.id, fault)
+	// Who waits for the end of the process, or for what comes after it, can have
+	// it from the heir. A restart that is due stays due.
+	before := c.volatile
+	c.inherit()
+	c.revive, c.ends, c.reborn = before.revive, before.ends, before.reborn
+	c.starts, c.stops, c.restarts = before.starts, before.stops, before.restarts
+	c.next, c.cancel = before.next, before.cancel
+	s.spawnChild(ctx, c)
+	s.publish(ctx, c, messages.Crashed{Reason: "the collector's actor had a fault and was replaced"})
+	for _, m := range c.ends {
+		ctx.Request(c.pid, m)
+	}
+}
