@@ -67,6 +67,7 @@ func (m *monitor) scan(ctx context.Context) error {
 		m.live = make(map[int32]*entry, len(pids))
 	}
 	present := make(map[int32]bool, len(pids))
+	forming := map[int32]*entry{}
 	for _, pid := range pids {
 		if ctx.Err() != nil {
 			return nil // half a list: what is not in it may well be alive
@@ -97,8 +98,8 @@ func (m *monitor) scan(ctx context.Context) error {
 		if created != 0 {
 			e.began = time.UnixMilli(created)
 		}
-		m.live[pid] = e
 		if first {
+			m.live[pid] = e
 			continue
 		}
 		// What was not there at the last scan began after it, whatever rounding made of its creation time.
@@ -109,6 +110,15 @@ func (m *monitor) scan(ctx context.Context) error {
 		if e.began.After(now) {
 			e.began = now
 		}
+		if m.opts.CommandLines && len(e.CmdLine) == 0 {
+			held := m.forming[pid]
+			if held == nil || held.differs(created) {
+				forming[pid] = e
+				continue
+			}
+			e.began = held.began // it really has none, as a kernel thread
+		}
+		m.live[pid] = e
 		if err := m.writeStart(now, pid, e); err != nil {
 			return err
 		}
@@ -122,7 +132,7 @@ func (m *monitor) scan(ctx context.Context) error {
 			return err
 		}
 	}
-	m.scanned = begin
+	m.scanned, m.forming = begin, forming
 	return nil
 }
 
