@@ -220,20 +220,8 @@ func (s *Store) age() {
 	}
 }
 
-// watch has c told, without waiting, when anything has been stored.
-func (s *Store) watch(c chan struct{}) (stop func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.watchers[c] = struct{}{}
-	s.watched.Add(1)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.watchers, c)
-		s.watched.Add(-1)
-	}
-}
-
+// changed tells those who wait that something has been stored. Each has to wait
+// again to be told again.
 func (s *Store) changed() {
 	if s.watched.Load() == 0 {
 		return
@@ -241,11 +229,10 @@ func (s *Store) changed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
+		c <- struct{}{} // it has room for one
 	}
+	clear(s.watchers)
+	s.watched.Store(0)
 }
 
 // ErrClosed is returned by what comes after Close.
