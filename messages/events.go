@@ -78,6 +78,14 @@ type (
 	// ShuttingDown says that no more starts are accepted.
 	ShuttingDown struct{}
 
+	// OutputLost says that output of the collector cannot be stored: Reason says
+	// why. It goes on; what there is no room for is dropped and counted.
+	OutputLost struct{ Reason string }
+
+	// OutputStored says that it can again. Lines and Bytes were dropped meanwhile;
+	// the log has a mark where they are missing.
+	OutputStored struct{ Lines, Bytes uint64 }
+
 	// Lost stands in the place of events that a slow subscriber missed.
 	Lost struct{ Count uint64 }
 )
@@ -91,6 +99,8 @@ func (StopForced) fact()       {}
 func (TerminateFailure) fact() {}
 func (Crashed) fact()          {}
 func (ShuttingDown) fact()     {}
+func (OutputLost) fact()       {}
+func (OutputStored) fact()     {}
 func (Lost) fact()             {}
 
 // String describes how a process ended in words: "exit code 3", "signal

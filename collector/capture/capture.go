@@ -127,6 +127,7 @@ type Settings struct {
 	Masks      []*regexp.Regexp
 	Multiline  *regexp.Regexp // a line that it does not match belongs to the record before it
 	TailLines  int            // lines that are kept for Tail. 20
+	Notify     func(Notice)   // is told when records cannot be stored, and when they can again; it must not block
 	Also       []Forwarder    // who is given every record, too
 }
 

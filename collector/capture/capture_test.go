@@ -98,10 +98,10 @@ func finish(t *testing.T, r *Recording) Ending {
 	}
 }
 
-func open(t *testing.T, notify func(Notice)) (*Store, string) {
+func open(t *testing.T) (*Store, string) {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := Open(Options{Dir: filepath.Join(dir, "run"), Notify: notify})
+	s, err := Open(Options{Dir: filepath.Join(dir, "run")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestEveryLineIsStoredBeforeTheEndIsAnnounced(t *testing.T) {
 		{Format: Raw, Lossless: true, Timestamps: true},
 	} {
 		t.Run(fmt.Sprintf("%s-%v-%v-%v", set.Format, set.Together, set.Lossless, set.Timestamps), func(t *testing.T) {
-			s, log := open(t, nil)
+			s, log := open(t)
 			set.Path = log
 			for run := range 3 {
 				r := s.Begin("web", uint64(run+1), set)
@@ -216,7 +216,7 @@ func TestEveryLineIsStoredBeforeTheEndIsAnnounced(t *testing.T) {
 func TestRotationLosesAndDoublesNothing(t *testing.T) {
 	for _, how := range []Compression{None, Gzip, Zstd} {
 		t.Run(string(how), func(t *testing.T) {
-			s, log := open(t, nil)
+			s, log := open(t)
 			r := s.Begin("web", 1, Settings{Path: log, MaxSize: 20_000, MaxFiles: 10_000, Compress: how, Lossless: true})
 			cmd := start(t, r, "lines", "20000", "100", "0", "both")
 			cmd.Wait()

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -62,6 +63,9 @@ func (s *Store) Logs() []Log {
 	var logs []Log
 	for _, id := range slices.Sorted(maps.Keys(s.sinks)) {
 		k := s.sinks[id]
+		if strings.HasPrefix(id, "[") {
+			continue
+		}
 		k.mu.Lock()
 		switch to := k.to.(type) {
 		case *file:

@@ -129,7 +129,7 @@ func TestAReaderGoesOnWhereAnotherStopped(t *testing.T) {
 func TestAFollowerSeesEveryLineOnce(t *testing.T) {
 	for _, inside := range []bool{true, false} {
 		t.Run(fmt.Sprintf("inside=%v", inside), func(t *testing.T) {
-			s, path := open(t, nil)
+			s, path := open(t)
 			set := Settings{Path: path, MaxSize: 50_000, MaxFiles: 1000, Lossless: true}
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)

@@ -203,10 +203,10 @@ func (s *sink) write() {
 			}
 		}
 		told := s.relieve()
-		running := s.running
+		running, notify := s.running, s.settings.Notify
 		s.mu.Unlock()
-		if notice != nil {
-			s.store.notify(*notice)
+		if notice != nil && notify != nil {
+			notify(*notice)
 		}
 		for _, tell := range told {
 			tell()

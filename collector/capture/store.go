@@ -2,6 +2,7 @@ package capture
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,17 +17,12 @@ import (
 type Options struct {
 	// Dir is a directory of this store's own, for FIFOs; it is made if need be.
 	Dir string
-
-	// Notify, if set, is told when records cannot be stored, and when they can
-	// again, on a goroutine of the store. It must not block.
-	Notify func(Notice)
 }
 
 // A Store captures the output of any number of processes. Its methods may be
 // called from any goroutine.
 type Store struct {
 	dir     string
-	tell    func(Notice)
 	poller  *poller
 	workers sync.WaitGroup // goroutines that end by themselves
 	tidying sync.WaitGroup
@@ -58,13 +54,11 @@ type left struct {
 // somebody still writes to, are taken over by the first recording of their id.
 func Open(o Options) (*Store, error) {
 	s := &Store{
-		dir: o.Dir, tell: o.Notify, epoch: strconv.FormatInt(time.Now().UnixNano(), 36),
+		dir: o.Dir, epoch: strconv.FormatInt(time.Now().UnixNano(), 36),
 		sinks: map[string]*sink{}, untidy: map[*sink]struct{}{}, recordings: map[*Recording]bool{}, left: map[string][]left{},
 		watchers: map[chan struct{}]struct{}{},
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, err
-	}
+	_ = os.MkdirAll(o.Dir, 0o700) // without it there are pipes without names
 	names, err := filepath.Glob(filepath.Join(o.Dir, "*.std*"))
 	if err != nil {
 		return nil, err
@@ -143,6 +137,23 @@ func (s *Store) sink(id string, set Settings) *sink {
 	return k
 }
 
+// Writer is a log that this program writes itself, kept as raw lines. What is
+// written to it is whole lines; Write never blocks and never fails. Its name is
+// none of a collector, and Logs does not list it.
+func (s *Store) Writer(name string, set Settings) io.Writer {
+	set = set.withDefaults()
+	set.Format = Raw
+	return writer{s.sink("["+name+"]", set)}
+}
+
+type writer struct{ sink *sink }
+
+func (w writer) Write(p []byte) (int, error) {
+	feeds := countLines(p)
+	w.sink.put(p, nil, feeds, uint64(len(p))-feeds, 0)
+	return len(p), nil
+}
+
 // opened keeps the number of open files within bounds.
 func (s *Store) opened(k *sink) {
 	s.mu.Lock()
@@ -160,12 +171,6 @@ func (s *Store) opened(k *sink) {
 		} else {
 			i++
 		}
-	}
-}
-
-func (s *Store) notify(n Notice) {
-	if s.tell != nil {
-		s.tell(n)
 	}
 }
 

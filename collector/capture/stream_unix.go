@@ -19,10 +19,10 @@ type pipe struct {
 
 // open makes the FIFO, and returns the end for the process.
 func (st *stream) open(path string) (*os.File, error) {
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
-	}
 	st.path, st.fd = path, -1
+	if unix.Mkfifo(path, 0o600) != nil {
+		return st.openNameless()
+	}
 	if err := st.listen(); err != nil {
 		_ = os.Remove(path)
 		return nil, err
@@ -39,6 +39,35 @@ func (st *stream) open(path string) (*os.File, error) {
 		return nil, err
 	}
 	return os.NewFile(uintptr(w), path), nil
+}
+
+// openNameless is for a disk on which no FIFO can be made: nobody has to do
+// without output for that. Its output does not survive this program.
+func (st *stream) openNameless() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	st.path = ""
+	fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		st.fd = fd
+		err = unix.SetNonblock(fd, true)
+	}
+	if err == nil {
+		err = st.attend()
+	}
+	if err == nil {
+		// The process is to have it as it is by itself: blocking.
+		err = unix.SetNonblock(int(w.Fd()), false)
+	}
+	if err != nil {
+		_ = w.Close()
+		st.end()
+		return nil, err
+	}
+	return w, nil
 }
 
 func (st *stream) listen() error {
@@ -213,7 +242,9 @@ func (st *stream) end() {
 	if st.fd >= 0 {
 		_ = unix.Close(st.fd)
 	}
-	_ = os.Remove(st.path)
+	if st.path != "" {
+		_ = os.Remove(st.path)
+	}
 }
 
 // abandon closes the FIFO, but leaves it to who comes next. Nobody reads any more.
