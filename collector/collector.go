@@ -90,6 +90,7 @@ type collector struct {
 	graceful, forceAfter time.Duration // of the stop under way
 	forced               bool          // it had to be killed, or was to be
 	dying                *messages.Exit
+	storing              bool // it is gone, and what it wrote is not all stored yet
 	permanent            bool
 
 	disarm func()
@@ -260,10 +261,14 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 // gone takes in that nothing is left of the process, when what it wrote is
 // stored: whoever hears of its end can read why.
 func (c *collector) gone(ctx actor.Context, events ...lifecycle.Event) {
-	if c.recording == nil {
+	switch {
+	case c.recording == nil:
 		c.goneWith(ctx, events)
 		return
+	case c.storing: // Emptied, after an Exited that had said so
+		return
 	}
+	c.storing = true
 	root, self, incarnation := ctx.ActorSystem().Root, ctx.Self(), c.incarnation
 	c.recording.Finish(func(e capture.Ending) { root.Send(self, stored{incarnation, e, events}) })
 }
@@ -294,7 +299,7 @@ func (c *collector) emptied() lifecycle.Event {
 func (c *collector) conclude(e *messages.Exit) {
 	e.Forced = c.forced
 	c.exit, c.ended = e, true
-	c.process, c.pid, c.startedAt, c.dying, c.recording = nil, 0, time.Time{}, nil, nil
+	c.process, c.pid, c.startedAt, c.dying, c.recording, c.storing = nil, 0, time.Time{}, nil, nil, false
 }
 
 func (c *collector) exitOf(e platform.Exit) *messages.Exit {

@@ -40,7 +40,7 @@ func (p *poller) change(ident, filter, flags int, fflags uint32) error {
 	unix.SetKevent(&ev, ident, filter, flags)
 	ev.Fflags = fflags
 	for {
-		if _, err := unix.Kevent(p.kq, []unix.Kevent_t{ev}, nil, nil); err != unix.EINTR { //nolint:errorlint // a system call returns bare numbers
+		if _, err := unix.Kevent(p.kq, []unix.Kevent_t{ev}, nil, nil); err != unix.EINTR {
 			return err
 		}
 	}
@@ -74,7 +74,7 @@ func (p *poller) loop() {
 	var ready []*stream
 	for {
 		n, err := unix.Kevent(p.kq, nil, events, nil)
-		if err == unix.EINTR { //nolint:errorlint // a system call returns bare numbers
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {

@@ -68,7 +68,7 @@ func (p *poller) loop() {
 		err := conn.Read(func(fd uintptr) bool {
 			n, err := unix.EpollWait(int(fd), events, 0)
 			count = max(n, 0)
-			return n > 0 || err != nil && err != unix.EINTR //nolint:errorlint // a system call returns bare numbers
+			return n > 0 || err != nil && err != unix.EINTR
 		})
 		if err != nil {
 			return // closed

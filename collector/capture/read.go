@@ -391,7 +391,7 @@ func (w *fileWaiter) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-w.w.Events:
-	case <-w.w.Errors:
+	case _ = <-w.w.Errors: // something was missed: look
 	}
 	if err := coalesce(ctx); err != nil {
 		return err
@@ -399,7 +399,7 @@ func (w *fileWaiter) wait(ctx context.Context) error {
 	for {
 		select {
 		case <-w.w.Events:
-		case <-w.w.Errors:
+		case _ = <-w.w.Errors: // something was missed: look
 		default:
 			return nil
 		}

@@ -24,7 +24,6 @@ type Recording struct {
 	finish   []func()
 	tokens   float64 // of the rate limit
 	filled   time.Time
-	dropped  uint64 // by it, ever
 }
 
 // An Ending is what there is to say of the output of a process that has ended.

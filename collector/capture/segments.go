@@ -90,7 +90,6 @@ type file struct {
 	id       os.FileInfo
 	size     int64
 	number   uint64 // what it will be called; 0: not known yet
-	checked  time.Time
 }
 
 // write appends whole records, and reports how many bytes of them are in the

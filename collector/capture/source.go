@@ -237,11 +237,11 @@ func (s *source) look() (again bool, err error) {
 // remembered reads a line of what is kept in memory.
 func (s *source) remembered(literal []byte) ([]byte, bool, error) {
 	for {
-		if skipped, line, err := s.lines.next(literal); err == nil {
-			s.position.Offset += skipped + int64(len(line)) + 1
+		skipped, line, err := s.lines.next(literal)
+		s.position.Offset += skipped
+		if err == nil {
+			s.position.Offset += int64(len(line)) + 1
 			return line, false, nil
-		} else {
-			s.position.Offset += skipped
 		}
 		data, at := s.log.memory.from(uint64(s.position.Offset))
 		s.position = Position{File: 1, Offset: int64(at)}
