@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,8 +54,47 @@ func program(args []string) {
 		}
 		_ = out.Flush()
 		_ = err.Flush()
-	case "cat":
+	case "say": // each argument, quoted as in Go, on one of the streams
+		for i, arg := range args[1:] {
+			text, err := strconv.Unquote(arg)
+			if err != nil {
+				panic(err)
+			}
+			_, _ = [...]*os.File{os.Stdout, os.Stderr}[i%2].WriteString(text)
+		}
+	case "endless": // bytes without a line feed, many of them
+		count, _ := strconv.Atoi(args[1])
+		piece := bytes.Repeat([]byte("0123456789abcdef"), 4096)
+		for ; count > 0; count -= len(piece) {
+			_, _ = os.Stdout.Write(piece[:min(count, len(piece))])
+		}
+	case "leave": // its output to a child that lives on, until its standard input ends
+		child := exec.Command(os.Args[0], "linger")
+		child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		_, _ = os.Stdout.WriteString("parent\n")
+	case "linger":
 		_, _ = io.Copy(os.Stdout, os.Stdin)
+	case "store": // a store that is killed: directory, log; it starts a writer that outlives it
+		s, err := Open(Options{Dir: args[1]})
+		if err != nil {
+			panic(err)
+		}
+		r := s.Begin("web", 7, Settings{Path: args[2], Lossless: true})
+		stdout, stderr, err := r.Open()
+		if err != nil {
+			panic(err)
+		}
+		child := exec.Command(os.Args[0], "lines", args[3], "40", "100us")
+		child.Stdout, child.Stderr = stdout, stderr
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // else, stopped, it is sent SIGHUP when we end
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		_, _ = fmt.Println(child.Process.Pid)
+		select {}
 	}
 }
 
@@ -98,6 +138,16 @@ func finish(t *testing.T, r *Recording) Ending {
 	}
 }
 
+// eventually waits until what must come has come.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no " + what)
+		}
+	}
+}
+
 func open(t *testing.T) (*Store, string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -114,7 +164,7 @@ func content(t *testing.T, log string) []byte {
 	t.Helper()
 	var all []byte
 	segs, err := segments(log)
-	if err != nil {
+	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	for i, s := range segs {

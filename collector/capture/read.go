@@ -128,7 +128,7 @@ func read(ctx context.Context, logs []Log, q Query, watch func() (waiter, error)
 
 // position goes to where the reading of a log begins.
 func position(log Log, q Query) (*following, error) {
-	s := &following{source: source{log: log}, wanted: wanted{
+	s := &following{source: source{log: log, waits: q.Follow}, wanted: wanted{
 		since: q.Since, until: q.Until, grep: q.Grep, literal: literalOf(q.Grep), stream: q.Stream, run: q.Run}}
 	w := &s.wanted
 	if q.Previous {
@@ -391,7 +391,10 @@ func (w *fileWaiter) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-w.w.Events:
-	case _ = <-w.w.Errors: // something was missed: look
+	case err := <-w.w.Errors:
+		if !errors.Is(err, fsnotify.ErrEventOverflow) {
+			return err
+		}
 	}
 	if err := coalesce(ctx); err != nil {
 		return err
@@ -399,7 +402,6 @@ func (w *fileWaiter) wait(ctx context.Context) error {
 	for {
 		select {
 		case <-w.w.Events:
-		case _ = <-w.w.Errors: // something was missed: look
 		default:
 			return nil
 		}

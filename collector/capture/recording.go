@@ -53,7 +53,10 @@ func (r *Recording) Open() (stdout, stderr *os.File, err error) {
 	waiting := s.left[r.id]
 	delete(s.left, r.id)
 	s.mu.Unlock()
-	r.sink = s.sink(r.id, r.settings)
+	k := s.sink(r.id, r.settings)
+	r.mu.Lock()
+	r.sink = k
+	r.mu.Unlock()
 	for _, l := range waiting {
 		before := &Recording{store: s, id: r.id, incarnation: l.incarnation, settings: r.settings, sink: r.sink, tail: tail{limit: r.settings.TailLines}}
 		before.adopt(l)
@@ -108,9 +111,14 @@ func (r *Recording) Finish(done func(Ending)) {
 	r.mu.Lock()
 	streams := r.streams
 	r.draining = len(streams)
-	if r.sink == nil || len(streams) == 0 { // it was never opened
+	switch {
+	case r.sink == nil: // it was never opened
 		r.mu.Unlock()
 		stored()
+		return
+	case len(streams) == 0: // all has been read
+		r.mu.Unlock()
+		r.sink.whenStored(stored)
 		return
 	}
 	r.finish = append(r.finish, func() { r.sink.whenStored(stored) })

@@ -32,6 +32,7 @@ type source struct {
 	lines   lineReader
 	current bool // f is, or was when it was opened, the file that is written
 	final   bool // f is not written any more
+	waits   bool // for more: what has no line feed yet may still get one
 	scratch []byte
 
 	head     Record // the next one, if there is one
@@ -190,13 +191,18 @@ func (s *source) line(literal []byte) (line []byte, partial bool, err error) {
 			if again {
 				continue
 			}
-			return nil, false, errNothing
+			if rest := s.lines.rest(); s.waits || len(rest) == 0 || s.log.Format != Raw {
+				return nil, false, errNothing
+			}
 		}
 		rest := s.lines.rest()
 		s.position.Offset += int64(len(rest))
+		s.lines.drop()
 		if len(rest) > 0 && s.log.Format == Raw && (literal == nil || bytes.Contains(rest, literal)) {
-			s.lines.drop()
 			return rest, true, nil
+		}
+		if !s.final {
+			return nil, false, errNothing
 		}
 		s.close()
 		s.position = Position{File: s.position.File + 1}
