@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/proctord/proctor/collector/capture"
+	"github.com/proctord/proctor/collector/capture/forward"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 )
@@ -28,7 +29,7 @@ type Capture struct {
 	// Leaf I/O, made once for all collectors that have them: a collector's actor
 	// only looks them up.
 	mu         sync.Mutex
-	forwarders map[string]capture.Forwarder
+	forwarders map[string]*forward.Forwarder
 }
 
 // OpenCapture opens the place where output is kept: a directory that is made if
@@ -42,7 +43,7 @@ func OpenCapture(stateDir string, stdout, stderr io.Writer) (*Capture, error) {
 	}
 	return &Capture{
 		store: store, stateDir: stateDir, stdout: newShared(stdout), stderr: newShared(stderr),
-		forwarders: map[string]capture.Forwarder{},
+		forwarders: map[string]*forward.Forwarder{},
 	}, nil
 }
 
@@ -53,9 +54,7 @@ func (c *Capture) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.forwarders {
-		if closer, ok := f.(io.Closer); ok {
-			_ = closer.Close()
-		}
+		_ = f.Close()
 	}
 	clear(c.forwarders)
 	c.stdout.flush(time.Second)
@@ -104,7 +103,7 @@ func (c *Capture) record(id string, incarnation uint64, cfg config.Collector, no
 	set := SettingsOf(o, id, c.stateDir)
 	set.Notify = notify
 	for _, also := range o.Also {
-		if f := c.forwarder(also, id); f != nil {
+		if f := c.forwarder(also); f != nil {
 			set.Also = append(set.Also, f)
 		}
 	}
@@ -133,11 +132,21 @@ func SettingsOf(o config.Output, id, stateDir string) capture.Settings {
 }
 
 // forwarder is who is given a copy.
-func (c *Capture) forwarder(also, id string) capture.Forwarder {
+func (c *Capture) forwarder(also string) capture.Forwarder {
 	if also == config.AlsoInherit {
 		return shown{c}
 	}
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.forwarders[also]; f != nil {
+		return f
+	}
+	f, err := forward.Of(also)
+	if err != nil {
+		return nil // the configuration is valid
+	}
+	c.forwarders[also] = f
+	return f
 }
 
 // shown shows records on the program's own output.

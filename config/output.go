@@ -107,7 +107,7 @@ const (
 const AlsoInherit = "inherit"
 
 // AlsoForms says what Output.Also can be.
-const AlsoForms = `"inherit", "journald", "syslog", "syslog+udp://HOST:PORT", "syslog+tcp://HOST:PORT", "exec:PROGRAM ARG…"`
+const AlsoForms = `"inherit", "journald", "syslog", "syslog+udp://HOST:PORT", "syslog+tcp://HOST:PORT"`
 
 // under fills in what is zero from the settings for all.
 func (o Output) under(all Output) Output {
@@ -256,11 +256,6 @@ func alsoFault(also string) string {
 			return ""
 		}
 		return quote(also) + " names no host and port"
-	case "exec":
-		if len(strings.Fields(rest)) > 0 {
-			return ""
-		}
-		return quote(also) + " names no program"
 	}
 	return quote(also) + " is nobody who could be given output"
 }

@@ -15,22 +15,23 @@ const module = "github.com/proctord/proctor/"
 // layers lists what each package may import of this module. A package that is
 // not listed has not been given its place yet.
 var layers = map[string][]string{
-	"config":                 {},
-	"config/toml":            {"config"},
-	"platform":               {},
-	"platform/platformtest":  {"platform"},
-	"messages":               {"config"},
-	"collector/lifecycle":    {"messages"},
-	"collector/capture":      {},
-	"collector":              {"collector/capture", "collector/lifecycle", "config", "messages", "platform"},
-	"supervisor/restart":     {"config"},
-	"supervisor":             {"config", "messages", "supervisor/restart"}, // never collector: they only talk
-	"actors":                 {"collector", "collector/capture", "config", "messages", "platform", "supervisor"},
-	"cmd/internal/jsonlines": {},
-	"cmd/internal/procmond":  {"cmd/internal/jsonlines"},
-	"cmd/internal/netmond":   {"cmd/internal/jsonlines"},
-	"cmd":                    {"actors", "collector/capture", "cmd/internal/netmond", "cmd/internal/procmond", "config", "config/toml", "messages", "platform"},
-	"cmd/proctor":            {"cmd"},
+	"config":                    {},
+	"config/toml":               {"config"},
+	"platform":                  {},
+	"platform/platformtest":     {"platform"},
+	"messages":                  {"config"},
+	"collector/lifecycle":       {"messages"},
+	"collector/capture":         {},
+	"collector/capture/forward": {"collector/capture"},
+	"collector":                 {"collector/capture", "collector/lifecycle", "config", "messages", "platform"},
+	"supervisor/restart":        {"config"},
+	"supervisor":                {"config", "messages", "supervisor/restart"}, // never collector: they only talk
+	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "config", "messages", "platform", "supervisor"},
+	"cmd/internal/jsonlines":    {},
+	"cmd/internal/procmond":     {"cmd/internal/jsonlines"},
+	"cmd/internal/netmond":      {"cmd/internal/jsonlines"},
+	"cmd":                       {"actors", "collector/capture", "cmd/internal/netmond", "cmd/internal/procmond", "config", "config/toml", "messages", "platform"},
+	"cmd/proctor":               {"cmd"},
 }
 
 // forbidden lists what packages must not import from outside, and why. A path

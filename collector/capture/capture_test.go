@@ -114,7 +114,7 @@ func start(t *testing.T, r *Recording, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "CAPTURE_TEST_PROGRAM=1")
+	cmd.Env = append(os.Environ(), "CAPTURE_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0")
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	err = cmd.Start()
 	stdout.Close()

@@ -105,7 +105,7 @@ func TestOutputOfAGrandchildThatLivesOnIsRecordedFurther(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0], "leave")
-	cmd.Env = append(os.Environ(), "CAPTURE_TEST_PROGRAM=1")
+	cmd.Env = append(os.Environ(), "CAPTURE_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0")
 	in, write, _ := os.Pipe()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, stdout, stderr
 	err = cmd.Run()
@@ -159,7 +159,7 @@ func TestNothingIsLostWhileTheReaderIsReplaced(t *testing.T) {
 	dir := t.TempDir()
 	const count = 2000
 	first := exec.Command(os.Args[0], "store", dir+"/run", dir+"/web.log", strconv.Itoa(count))
-	first.Env = append(os.Environ(), "CAPTURE_TEST_PROGRAM=1")
+	first.Env = append(os.Environ(), "CAPTURE_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0")
 	first.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pid, _ := first.StdoutPipe()
 	if err := first.Start(); err != nil {
