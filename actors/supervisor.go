@@ -8,7 +8,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -37,6 +36,7 @@ type options struct {
 	stdout  *os.File
 	stderr  *os.File
 	random  func() float64
+	source  func(context.Context) (config.Config, error)
 	child   func(id string, o collector.Options) *actor.Props
 }
 
@@ -75,6 +75,12 @@ func WithResolve(resolve func(config.Collector) (string, error)) Option {
 
 // WithRandom is where the jitter of restarts comes from: numbers in [0, 1).
 func WithRandom(random func() float64) Option { return func(o *options) { o.random = random } }
+
+// WithConfigSource says where Reload reads the configuration from. The error says
+// everything that is wrong with it. It is called on the caller's goroutine.
+func WithConfigSource(read func(context.Context) (config.Config, error)) Option {
+	return func(o *options) { o.source = read }
+}
 
 // WithChild has children of another make supervised: child returns the Props of
 // one that answers orders and sends reports (package messages).
@@ -127,15 +133,17 @@ func Props(cfg config.Config, opts ...Option) *actor.Props {
 	return settle(cfg, opts).props(cfg, nil)
 }
 
-// Supervisor is a running supervisor. Its methods may be called from any
-// goroutine. Each waits for one answer, until ctx is done; errors are
-// *messages.Error, to be asked with errors.Is for their messages.Kind.
+// Supervisor is a running supervisor. Its methods, [Commands] among them, may be
+// called from any goroutine.
 type Supervisor struct {
+	Commands
+
 	system *actor.ActorSystem
 	guard  *actor.PID
 	pid    *actor.PID
 	done   chan struct{}   // closed when the supervisor's actor has ended
 	logged <-chan struct{} // closed when all that it said is in the log
+	source func(context.Context) (config.Config, error)
 
 	closing sync.Once // Close is called by anybody, and does its work once
 	release func() error
@@ -151,6 +159,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	}
 	o := settle(cfg, opts)
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
+	s.Commands, s.source = Commands{s}, o.source
 	if o.host == nil {
 		host, err := platform.New(platform.Options{})
 		if err != nil {
@@ -224,100 +233,4 @@ func (s *Supervisor) Close() error {
 		s.closed = s.release()
 	})
 	return s.closed
-}
-
-func request[R any](ctx context.Context, s *Supervisor, q messages.Request[R]) (R, error) {
-	return ask(ctx, s.done, s.system, s.pid, q)
-}
-
-// Start starts a collector and returns its process id once it has been exec'ed.
-// Cfg is how to run it from now on; nil: as it is known. A collector that is
-// not known needs a type or a configuration.
-func (s *Supervisor) Start(ctx context.Context, id, collectorType string, cfg *config.Collector) (pid int, err error) {
-	reply, err := request(ctx, s, messages.StartCollector{ID: id, Type: collectorType, Config: cfg})
-	return reply.PID, err
-}
-
-// Stop ends a collector: it is asked to, and killed when timeout has passed
-// (zero: what is configured). It returns how the process ended.
-func (s *Supervisor) Stop(ctx context.Context, id string, timeout time.Duration) (messages.Exit, error) {
-	reply, err := request(ctx, s, messages.StopCollector{ID: id, Timeout: timeout})
-	return reply.Exit, err
-}
-
-// Kill ends a collector at once.
-func (s *Supervisor) Kill(ctx context.Context, id string) (messages.Exit, error) {
-	reply, err := request(ctx, s, messages.StopCollector{ID: id, Force: true})
-	return reply.Exit, err
-}
-
-// Restart stops a collector where needed, with timeout as in Stop, starts it,
-// and returns its new process id.
-func (s *Supervisor) Restart(ctx context.Context, id string, timeout time.Duration) (pid int, err error) {
-	reply, err := request(ctx, s, messages.RestartCollector{ID: id, Timeout: timeout})
-	return reply.PID, err
-}
-
-// Pause suspends a running collector.
-func (s *Supervisor) Pause(ctx context.Context, id string) error {
-	_, err := request(ctx, s, messages.PauseCollector{ID: id})
-	return err
-}
-
-// Resume lets a paused collector go on.
-func (s *Supervisor) Resume(ctx context.Context, id string) error {
-	_, err := request(ctx, s, messages.ResumeCollector{ID: id})
-	return err
-}
-
-// Signal sends one signal ("SIGHUP", "hup") to a collector's process, or to its
-// whole group.
-func (s *Supervisor) Signal(ctx context.Context, id, signal string, group bool) error {
-	_, err := request(ctx, s, messages.SignalCollector{ID: id, Signal: signal, Group: group})
-	return err
-}
-
-// Status says what is known about a collector.
-func (s *Supervisor) Status(ctx context.Context, id string) (messages.Status, error) {
-	return request(ctx, s, messages.GetStatus{ID: id})
-}
-
-// List is the status of all collectors, ordered by id.
-func (s *Supervisor) List(ctx context.Context) ([]messages.Status, error) {
-	reply, err := request(ctx, s, messages.ListCollectors{})
-	return reply.Collectors, err
-}
-
-// Health is how well a collector does its work, and why that is thought.
-func (s *Supervisor) Health(ctx context.Context, id string) (messages.Health, []string, error) {
-	reply, err := request(ctx, s, messages.CheckHealth{ID: id})
-	return reply.Health, reply.Reasons, err
-}
-
-// Remove makes the supervisor forget a stopped or failed collector.
-func (s *Supervisor) Remove(ctx context.Context, id string) error {
-	_, err := request(ctx, s, messages.RemoveCollector{ID: id})
-	return err
-}
-
-// Shutdown stops all collectors, in reverse order of their start, each with
-// timeout as in Stop, and returns when nothing is left: the reply says what had
-// to be forced and what would not go. No collector can be started afterwards.
-func (s *Supervisor) Shutdown(ctx context.Context, timeout time.Duration) (messages.ShutdownReply, error) {
-	return request(ctx, s, messages.Shutdown{Timeout: timeout})
-}
-
-// ForceShutdown is a Shutdown that kills; it hurries one that is under way.
-func (s *Supervisor) ForceShutdown(ctx context.Context) (messages.ShutdownReply, error) {
-	return request(ctx, s, messages.Shutdown{Force: true})
-}
-
-// Describe writes what the actors are doing to w, one a line, for people who
-// look for a fault.
-func (s *Supervisor) Describe(ctx context.Context, w io.Writer) error {
-	reply, err := request(ctx, s, messages.DescribeActors{})
-	for _, line := range reply.Actors {
-		_, _ = io.WriteString(w, line+"\n")
-	}
-	return err
 }
