@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
 	"github.com/proctord/proctor/collector"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
@@ -29,7 +30,7 @@ type Option func(*options)
 type options struct {
 	system  *actor.ActorSystem
 	host    platform.Host
-	resolve func(config.Collector) (string, error)
+	resolve func(config.Collector, config.ProcessManager) (string, error)
 	logger  zerolog.Logger
 	name    string
 	env     []string
@@ -70,7 +71,9 @@ func WithEnvironment(env []string) Option { return func(o *options) { o.env = en
 
 // WithResolve finds the binary of a collector. Without it: config.ResolveBinary.
 func WithResolve(resolve func(config.Collector) (string, error)) Option {
-	return func(o *options) { o.resolve = resolve }
+	return func(o *options) {
+		o.resolve = func(c config.Collector, _ config.ProcessManager) (string, error) { return resolve(c) }
+	}
 }
 
 // WithRandom is where the jitter of restarts comes from: numbers in [0, 1).
@@ -88,7 +91,7 @@ func WithChild(child func(id string, o collector.Options) *actor.Props) Option {
 	return func(o *options) { o.child = child }
 }
 
-func settle(cfg config.Config, opts []Option) *options {
+func settle(opts []Option) *options {
 	o := &options{
 		logger: zerolog.Nop(), name: "proctor", stdout: os.Stdout, stderr: os.Stderr,
 		child: collector.Props,
@@ -100,8 +103,7 @@ func settle(cfg config.Config, opts []Option) *options {
 		o.env = os.Environ()
 	}
 	if o.resolve == nil {
-		pm := cfg.ProcessManager
-		o.resolve = func(c config.Collector) (string, error) {
+		o.resolve = func(c config.Collector, pm config.ProcessManager) (string, error) {
 			if filepath.IsAbs(c.BinaryPath) {
 				return c.BinaryPath, nil // whether it is there is the host's to say, which may be one in memory
 			}
@@ -122,6 +124,8 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 		Random:      o.random,
 		Subscribers: subscribers,
 		Child:       func(id string) *actor.Props { return o.child(id, children) },
+		Instance:    uuid.NewString(),
+		PID:         os.Getpid(),
 	})
 }
 
@@ -130,7 +134,7 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 // and the host, which [WithHost] must name, stays the application's to close,
 // after the actor has ended.
 func Props(cfg config.Config, opts ...Option) *actor.Props {
-	return settle(cfg, opts).props(cfg, nil)
+	return settle(opts).props(cfg, nil)
 }
 
 // Supervisor is a running supervisor. Its methods, [Commands] among them, may be
@@ -157,7 +161,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, &messages.Error{Op: "supervise", Kind: messages.InvalidConfig, Err: err}
 	}
-	o := settle(cfg, opts)
+	o := settle(opts)
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
 	s.Commands, s.source = Commands{s}, o.source
 	if o.host == nil {

@@ -90,7 +90,7 @@ func newLogger(w io.Writer, format, level string) (log zerolog.Logger, flush fun
 	case format == "console" || format == "auto" && terminal:
 		_, noColor := os.LookupEnv("NO_COLOR")
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: noColor || !terminal,
-			FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced"},
+			FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced", "by", "correlation", "audit", "denied", "op", "instance"},
 			PartsOrder:    []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, "collector", zerolog.MessageFieldName},
 			FormatPartValueByName: func(value any, name string) string {
 				if value == nil {

@@ -224,6 +224,19 @@ func (ReloadConfig) answeredBy(ApplyReply)       {}
 func (Subscribe) answeredBy(SubscribeReply)      {}
 func (Unsubscribe) answeredBy(SubscribeReply)    {}
 
+// Changes reports whether a command changes something, or only asks.
+func Changes(command any) bool {
+	switch c := command.(type) {
+	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, RemoveCollector, Shutdown:
+		return true
+	case ApplyConfig:
+		return !c.DryRun
+	case ReloadConfig:
+		return !c.DryRun
+	}
+	return false
+}
+
 // Subject names a command for errors and logs: what is tried, and on which
 // collector, if it concerns a single one.
 func Subject(command any) (op, id string) {

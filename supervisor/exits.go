@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -44,6 +45,7 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 		c.failed = &exit // first those who wait for the start are told
 		return
 	}
+	c.tally(exit)
 	expected := !c.wanted || c.reborn != 0
 	s.publish(ctx, c, messages.Exited{Exit: exit, Expected: expected})
 	switch {
@@ -56,6 +58,8 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 	case c.revive:
 		c.revive = false
 		s.run(ctx, c)
+		return
+	case s.rollBack(ctx, c, &messages.Error{Kind: messages.SpawnFailed, Text: fmt.Sprintf("%v after %v of its first %v", exit, exit.Ran.Round(time.Millisecond), trial)}):
 		return
 	}
 	// What was never there will not be there in a moment. But a binary that is
@@ -99,6 +103,7 @@ func (s *supervisor) restartDue(ctx actor.Context, m due) {
 	}
 	c.next, c.cancel = time.Time{}, nil
 	c.count++
+	c.totals.Restarts++
 	s.run(ctx, c)
 }
 
@@ -114,8 +119,9 @@ func (s *supervisor) settle(ctx actor.Context, m messages.Outcome) {
 		s.settleRun(ctx, c, m)
 	} else if caller, ok := c.others[m.Token]; ok {
 		delete(c.others, m.Token)
-		s.answer(ctx, caller.sender, reply(caller.op, c.id, m.Err))
+		s.answer(ctx, caller, reply(caller.op, c.id, m.Err))
 	}
+	c.settled()
 }
 
 func reply(op, id string, err *messages.Error) any {
@@ -136,6 +142,11 @@ func reply(op, id string, err *messages.Error) any {
 
 func (s *supervisor) settleRun(ctx actor.Context, c *child, m messages.Outcome) {
 	c.run = 0
+	if m.Err == nil {
+		c.totals.Starts++
+		c.totals.LastStart = time.Since(c.ordered)
+		s.spawns.Observe(c.totals.LastStart)
+	}
 	if c.reborn == 0 { // else it was ended by a restart, which goes on with a new one
 		starts, restarts := c.starts, c.restarts
 		c.starts, c.restarts = nil, nil
@@ -144,12 +155,15 @@ func (s *supervisor) settleRun(ctx actor.Context, c *child, m messages.Outcome) 
 			s.refuse(ctx, restarts, c.id, *m.Err)
 		} else {
 			for _, caller := range starts {
-				s.answer(ctx, caller.sender, messages.StartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
+				s.answer(ctx, caller, messages.StartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
 			}
 			for _, caller := range restarts {
-				s.answer(ctx, caller.sender, messages.RestartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
+				s.answer(ctx, caller, messages.RestartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
 			}
 		}
+	}
+	if c.reborn == 0 && s.cameUp(ctx, c, m.Err) {
+		return
 	}
 	if c.failed != nil {
 		exit := *c.failed
@@ -179,6 +193,12 @@ func (s *supervisor) settleEnd(ctx actor.Context, c *child, m messages.Outcome) 
 	}
 	s.left(ctx, c, m)
 	s.show(ctx, c)
+	if ch := c.change; ch != nil && m.Err != nil {
+		failure := *m.Err
+		s.changed(ctx, ch, &failure)
+	} else if ch != nil && ch.Action == messages.Remove && !c.busy() {
+		s.drop(ctx, c)
+	}
 }
 
 func (s *supervisor) childOf(pid *actor.PID) *child {
@@ -210,11 +230,15 @@ func (s *supervisor) terminated(ctx actor.Context, who *actor.PID) {
 	// it from the heir. A restart that is due stays due.
 	before := c.volatile
 	c.inherit()
+	c.change, c.origin = before.change, before.origin
 	c.revive, c.ends, c.reborn = before.revive, before.ends, before.reborn
 	c.starts, c.stops, c.restarts = before.starts, before.stops, before.restarts
 	c.next, c.cancel = before.next, before.cancel
 	s.spawnChild(ctx, c)
 	s.publish(ctx, c, messages.Crashed{Reason: "the collector's actor had a fault and was replaced"})
+	if before.run != 0 && c.change != nil {
+		s.changed(ctx, c.change, &fault)
+	}
 	for _, m := range c.ends {
 		ctx.Request(c.pid, m)
 	}

@@ -103,6 +103,14 @@ func (p Policy) Next(h History, e Exit, jitter float64) (Decision, History) {
 // Recent is how many restarts count against the limit at a time.
 func (p Policy) Recent(h History, now time.Time) int { return len(p.recent(h.restarts, now)) }
 
+// Left is how many restarts are allowed at a time; -1 if none ever happen.
+func (p Policy) Left(h History, now time.Time) int {
+	if !p.Enabled || p.Mode == config.RestartNever {
+		return -1
+	}
+	return max(p.Max-p.Recent(h, now), 0)
+}
+
 func (p Policy) recent(restarts []time.Time, now time.Time) []time.Time {
 	if p.Window <= 0 {
 		return restarts
