@@ -12,7 +12,7 @@ import (
 
 // backlog is how many events wait for a subscriber that is slower than they
 // come. Then the oldest are dropped, and it is told how many.
-const backlog = 16384
+const backlog = 8192
 
 // EventsSince is [Commands.Events], with what has happened since, as far as the
 // supervisor still has it, before what is new.

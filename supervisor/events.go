@@ -47,7 +47,7 @@ func (s *supervisor) tell(ctx actor.Context, event messages.Event) {
 }
 
 // maxRecent is how many events are kept for those who ask later.
-const maxRecent = 8192
+const maxRecent = 4096
 
 // ring holds the last events, which are numbered without gaps.
 type ring struct {
