@@ -116,6 +116,9 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 			if f.Exit.Forced {
 				z.Bool("forced", true)
 			}
+			if len(f.Exit.Tail) > 0 && !f.Expected {
+				z.Strs("tail", f.Exit.Tail)
+			}
 		}
 	case messages.RestartScheduled:
 		level = zerolog.WarnLevel
@@ -139,6 +142,11 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 	case messages.TerminateFailure:
 		level, text = zerolog.ErrorLevel, fmt.Sprintf("process %d is still there %v after it was killed", f.PID, f.After)
 		fields = func(z *zerolog.Event) { z.Int("pid", f.PID) }
+	case messages.OutputLost:
+		level, text = zerolog.ErrorLevel, "its output cannot be stored: "+f.Reason
+	case messages.OutputStored:
+		level, text = zerolog.WarnLevel, fmt.Sprintf("its output can be stored again; %d lines (%d bytes) were dropped", f.Lines, f.Bytes)
+		fields = func(z *zerolog.Event) { z.Uint64("lost_lines", f.Lines).Uint64("lost_bytes", f.Bytes) }
 	case messages.Crashed:
 		level, text = zerolog.ErrorLevel, f.Reason
 	case messages.Added:

@@ -38,6 +38,7 @@ type options struct {
 	stderr  *os.File
 	random  func() float64
 	source  func(context.Context) (config.Config, error)
+	capture *Capture
 	child   func(id string, o collector.Options) *actor.Props
 }
 
@@ -64,6 +65,10 @@ func WithLogger(l zerolog.Logger) Option { return func(o *options) { o.logger = 
 func WithOutput(stdout, stderr *os.File) Option {
 	return func(o *options) { o.stdout, o.stderr = stdout, stderr }
 }
+
+// WithCapture has what collectors write kept, as their configuration says. C
+// stays the caller's to close, after the supervisor. Nil: nothing is kept.
+func WithCapture(c *Capture) Option { return func(o *options) { o.capture = c } }
 
 // WithEnvironment is the environment that a collector's settings are added to.
 // Without it: this program's own.
@@ -119,6 +124,9 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 		subscribers = append(subscribers, subscriber)
 	}
 	children := collector.Options{Host: o.host, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
+	if o.capture != nil {
+		children.Record = o.capture.record
+	}
 	return supervisor.Props(supervisor.Options{
 		Config:      cfg,
 		Random:      o.random,

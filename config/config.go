@@ -43,6 +43,18 @@ type ProcessManager struct {
 
 	// EnableAutoRestart is the master switch of automatic restarts.
 	EnableAutoRestart bool
+
+	// StateDir is where Proctor keeps what has to outlive it (state_dir, at the
+	// top of a file). Empty: DefaultStateDir.
+	StateDir string
+
+	// Output is what becomes of what collectors write, where they do not say
+	// otherwise ([output]).
+	Output Output
+
+	// LogPath is the file that Proctor's own log is written to ([log] path),
+	// rotated as output is. Empty: standard error.
+	LogPath string
 }
 
 // Restart says after which exits a collector is started again.
@@ -100,6 +112,9 @@ type Collector struct {
 	// StopSignal is the name of the signal that asks the collector to end
 	// ("SIGINT", "hup"). Empty: SIGTERM. On Windows it is always CTRL_BREAK.
 	StopSignal string
+
+	// Output is what becomes of what it writes.
+	Output Output
 
 	// Autostart starts the collector with the supervisor. A file's default is true.
 	Autostart bool

@@ -59,6 +59,7 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	fill(&c.GracefulTimeout, pm.DefaultGracefulTimeout)
 	fill(&c.ForceTimeout, pm.DefaultForceTimeout)
 	fill(&c.StopSignal, DefaultStopSignal)
+	c.Output = c.Output.under(pm.Output).WithDefaults()
 	return c
 }
 

@@ -46,6 +46,7 @@ func (c Config) Validate() error {
 	for _, id := range sorted(c.Collectors) {
 		f.collector(id, c.Collectors[id])
 	}
+	f.paths(c)
 	return f.problems.err()
 }
 
@@ -106,6 +107,9 @@ func (f *findings) add(key, value, message, hint string, related ...string) {
 
 func (f *findings) processManager(pm ProcessManager) {
 	key := func(parts ...string) string { return Key(append([]string{"process_manager"}, parts...)...) }
+	f.output(func(parts ...string) string { return Key(append([]string{"output"}, parts...)...) }, pm.Output)
+	f.noNUL("state_dir", pm.StateDir)
+	f.noNUL("log.path", pm.LogPath)
 
 	for _, typ := range sorted(pm.CollectorBinaries) {
 		key := key("collector_binaries", typ)
@@ -176,6 +180,7 @@ func (f *findings) collector(id string, c Collector) {
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
 
+	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
 	if c.StopSignal != "" {
 		if message, hint := stopSignalProblem(c.StopSignal); message != "" {
 			f.add(key("stop_signal"), c.StopSignal, message, hint)

@@ -392,6 +392,10 @@ type Exit struct {
 	SpawnError  string // why there was no process, if that is what happened
 	Fault       string // what went wrong in Proctor itself, if that ended it
 
+	// Tail is the last lines that it wrote, long ones cut, the oldest first, where
+	// its output is captured.
+	Tail []string
+
 	// What it used, as far as the system tells.
 	UserTime   time.Duration
 	SystemTime time.Duration

@@ -98,6 +98,13 @@ type (
 		Err    *Error // nil: it was carried out
 		Denied bool   // the caller may not give it: it was not even tried
 	}
+	// OutputLost says that output of the collector cannot be stored: Reason says
+	// why. It goes on; what there is no room for is dropped and counted.
+	OutputLost struct{ Reason string }
+
+	// OutputStored says that it can again. Lines and Bytes were dropped meanwhile;
+	// the log has a mark where they are missing.
+	OutputStored struct{ Lines, Bytes uint64 }
 
 	// Lost stands in the place of events that a slow subscriber missed.
 	Lost struct{ Count uint64 }
@@ -115,6 +122,8 @@ func (ShuttingDown) fact()     {}
 func (Begun) fact()            {}
 func (ConfigApplied) fact()    {}
 func (Audited) fact()          {}
+func (OutputLost) fact()       {}
+func (OutputStored) fact()     {}
 func (Lost) fact()             {}
 
 // String describes how a process ended in words: "exit code 3", "signal

@@ -184,15 +184,13 @@ func (h *host) spawner() {
 			p.failed(closedError(&p.spec))
 			continue
 		}
-		if find := p.spec.Find; find != nil {
-			path, err := find()
-			if err != nil {
-				p.failed(err)
-				continue
-			}
-			p.spec.Path = path
+		if err := p.spec.prepare(); err != nil {
+			p.failed(err)
+			continue
 		}
-		if pid, err := h.forkExec(&p.spec); err != nil {
+		pid, err := h.forkExec(&p.spec)
+		p.spec.release()
+		if err != nil {
 			p.failed(diagnose(&p.spec, err))
 		} else {
 			p.started(pid)

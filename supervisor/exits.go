@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -74,6 +75,9 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 		c.rest = messages.Stopped
 		if decision.Failed {
 			c.rest = messages.Failed
+			if last := lastLine(exit.Tail); last != "" {
+				c.reason += "; last output: " + last
+			}
 		}
 		return
 	}
@@ -93,6 +97,16 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 	}
 	c.cancel = func() {}
 	ctx.Send(ctx.Self(), m)
+}
+
+// lastLine is the last line that says something.
+func lastLine(tail []string) string {
+	for _, line := range slices.Backward(tail) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return ""
 }
 
 // restartDue starts the next process, unless something has come in between.

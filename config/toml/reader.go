@@ -304,6 +304,21 @@ func flag[T any](name, doc string, field func(*T) *bool) key[T] {
 	}}
 }
 
+// toggle is true or false, where not saying either is a third thing.
+func toggle[T any](name, doc string, field func(*T) *config.Switch) key[T] {
+	yes := flag(name, doc, func(t *T) *bool { return new(bool) })
+	return key[T]{name: name, doc: doc, form: formBool, read: func(d *document, at string, n *node, into *T) {
+		switch {
+		case n.kind != boolean:
+			yes.read(d, at, n, into) // it says what is wrong
+		case n.text == "true":
+			*field(into) = config.On
+		default:
+			*field(into) = config.Off
+		}
+	}}
+}
+
 // A zero says what a 0 in the file means: an explicit nothing, or, with a hint,
 // that it is refused.
 type zero[V any] struct {

@@ -43,6 +43,9 @@ func TestEveryKeySetsItsField(t *testing.T) {
 			HealthCheckInterval:        500 * time.Millisecond,
 			HeartbeatTimeoutMultiplier: 5,
 			EnableAutoRestart:          true,
+			StateDir:                   "/srv/state",
+			Output:                     config.Output{Target: config.OutputMemory, MaxSizeMB: 7, Also: []string{}},
+			LogPath:                    "/srv/proctor.log",
 		},
 		Collectors: map[string]config.Collector{
 			"procmond-1": {
@@ -62,12 +65,19 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				GracefulTimeout: 45 * time.Second,
 				ForceTimeout:    3 * time.Second,
 				StopSignal:      "SIGINT",
+				Output: config.Output{
+					Target: config.OutputFile, Path: "/srv/procmond.log", MaxSizeMB: 10, MaxFiles: 3, MaxAgeDays: 14,
+					Compress: config.CompressZstd, Format: config.OutputRaw, Streams: config.StreamsTogether,
+					Timestamps: config.On, Lossless: config.On, MaxLineKB: 64, RateLimit: 1000, TailLines: 5,
+					Mask: []string{`password=\S+`}, MultilineStart: `^\S`, Also: []string{"inherit", "syslog+udp://logs:514"},
+				},
 			},
 			"zeroes": {
 				MaxRestarts:    config.None,
 				RestartWindow:  config.Forever,
 				BackoffInitial: config.None,
 				BackoffReset:   config.None,
+				Output:         config.Output{MaxAgeDays: config.None, RateLimit: config.None, Lossless: config.Off, Timestamps: config.Off},
 				Autostart:      true,
 			},
 		},
@@ -121,7 +131,7 @@ func TestThereAreManyWaysToWriteTheSame(t *testing.T) {
 
 func TestPositionsCountCharactersWhateverTheLineEnds(t *testing.T) {
 	for text, want := range map[string]string{
-		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, collectors",
+		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, collectors",
 		"[collectors.web]\r\nx_y_z = 1\r\n": "f:2:1: ",
 		"collectors.web = { working_dir = 'äöü', \t args = 1 }": "f:1:50: collectors.web.args: expected an array of strings",
 		"collectors.web.args = [ 'ä',\n\n  1 ]":                 "f:3:3: collectors.web.args[1]: expected a string, not 1",
