@@ -118,6 +118,13 @@ func (c Commands) Remove(ctx context.Context, id string) error {
 	return err
 }
 
+// Reset forgets the restarts that are counted against a collector's limit. One
+// that has failed is stopped then.
+func (c Commands) Reset(ctx context.Context, id string) error {
+	_, err := request(ctx, c.Ask, messages.ResetCollector{ID: id})
+	return err
+}
+
 // Shutdown stops all collectors, in reverse order of their start, each with
 // timeout as in Stop, and returns when nothing is left: the reply says what had
 // to be forced and what would not go. No collector can be started afterwards.

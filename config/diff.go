@@ -39,8 +39,12 @@ func orNothing(value string) string {
 // how to make it. A field that is not named here needs another process.
 var inPlace = []string{
 	"AutoRestart", "Restart", "MaxRestarts", "RestartWindow", "BackoffInitial", "BackoffMax", "BackoffReset",
-	"GracefulTimeout", "ForceTimeout", "Autostart",
+	"GracefulTimeout", "ForceTimeout", "Autostart", "Kind", "SuccessExitCodes", "NoRestartExitCodes", "RetryFailedAfter",
 }
+
+// onceOnly are the settings of the process manager that are used when it is
+// started, and not again.
+var onceOnly = []string{"state_dir", "log_path"}
 
 // secret are the fields whose values are not shown.
 var secret = []string{"Args", "Env"}
@@ -61,10 +65,11 @@ func Diff(before, after Collector, manager, managerAfter ProcessManager) []Diffe
 // beyond what differs for single collectors.
 func DiffManager(before, after ProcessManager) []Difference {
 	before.CollectorBinaries, after.CollectorBinaries = nil, nil
+	after.Output = before.Output // it is part of what every collector has
 	var d differ
 	d.structs("", reflect.ValueOf(before), reflect.ValueOf(after))
 	for i := range d.found {
-		d.found[i].InPlace = true
+		d.found[i].InPlace = !slices.Contains(onceOnly, d.found[i].Key)
 	}
 	return d.found
 }

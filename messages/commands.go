@@ -60,6 +60,10 @@ type (
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
 	RemoveCollector struct{ ID string }
 
+	// ResetCollector forgets the restarts that are counted against a
+	// collector's limit. One that has failed is stopped then.
+	ResetCollector struct{ ID string }
+
 	// Shutdown stops all collectors, in reverse order of their start, and
 	// accepts no new starts. A second one joins the first, and hurries it if
 	// Force is set.
@@ -136,6 +140,9 @@ type (
 	// RemoveReply says that the collector is not known any more.
 	RemoveReply struct{ ID string }
 
+	// ResetReply says that nothing is counted any more.
+	ResetReply struct{ ID string }
+
 	// ShutdownReply says what became of the collectors that had to be stopped.
 	ShutdownReply struct {
 		Stopped []string    // ended
@@ -211,6 +218,7 @@ func (PauseCollector) answeredBy(PauseReply)     {}
 func (ResumeCollector) answeredBy(ResumeReply)   {}
 func (SignalCollector) answeredBy(SignalReply)   {}
 func (RemoveCollector) answeredBy(RemoveReply)   {}
+func (ResetCollector) answeredBy(ResetReply)     {}
 func (Shutdown) answeredBy(ShutdownReply)        {}
 func (GetStatus) answeredBy(Status)              {}
 func (ListCollectors) answeredBy(ListReply)      {}
@@ -227,7 +235,7 @@ func (Unsubscribe) answeredBy(SubscribeReply)    {}
 // Changes reports whether a command changes something, or only asks.
 func Changes(command any) bool {
 	switch c := command.(type) {
-	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, RemoveCollector, Shutdown:
+	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, RemoveCollector, ResetCollector, Shutdown:
 		return true
 	case ApplyConfig:
 		return !c.DryRun
@@ -255,6 +263,8 @@ func Subject(command any) (op, id string) {
 		return "signal", c.ID
 	case RemoveCollector:
 		return "remove", c.ID
+	case ResetCollector:
+		return "reset", c.ID
 	case GetStatus:
 		return "status", c.ID
 	case CheckHealth:
@@ -295,7 +305,7 @@ type Status struct {
 	Uptime    time.Duration // how long ago that was
 
 	RestartCount int       // automatic restarts since the last start that was asked for
-	NextRestart  time.Time // when it is started again; zero where no restart is due
+	NextRestart  time.Time // when it is started again; zero where no restart is due, and no other try after a failure
 	LastExit     *Exit     // how the last process ended; nil before
 	Reason       string    // why it is in this state, where that is not plain
 

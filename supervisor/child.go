@@ -63,6 +63,9 @@ type volatile struct {
 
 	next   time.Time // when the restart is due; zero: none is
 	cancel func()    // its timer
+
+	retry  time.Time // when one that has failed is tried again; zero: it is not
+	unwait func()    // its timer
 }
 
 // inherit prepares for another actor in the place of the child's. Until that
@@ -79,6 +82,16 @@ func (c *child) forget() bool {
 	}
 	c.cancel()
 	c.next, c.cancel = time.Time{}, nil
+	return true
+}
+
+// giveUp drops the next try after a failure, and reports whether there was one.
+func (c *child) giveUp() bool {
+	if c.retry.IsZero() {
+		return false
+	}
+	c.unwait()
+	c.retry, c.unwait = time.Time{}, nil
 	return true
 }
 
@@ -142,6 +155,9 @@ func (c *child) status(pm config.ProcessManager, now time.Time) messages.Status 
 		PID: c.report.PID, Incarnation: c.report.Incarnation,
 		Since: c.since, StartedAt: c.report.StartedAt,
 		RestartCount: c.count, NextRestart: c.next, LastExit: c.report.Exit, Reason: c.reason, Totals: c.totals,
+	}
+	if status.NextRestart.IsZero() {
+		status.NextRestart = c.retry
 	}
 	if !status.StartedAt.IsZero() {
 		status.Uptime = now.Sub(status.StartedAt)

@@ -59,6 +59,7 @@ func (s *supervisor) start(ctx actor.Context, m messages.StartCollector) {
 // wantUp is a start that was asked for: nothing that was is counted any more.
 func (s *supervisor) wantUp(ctx actor.Context, c *child) {
 	c.forget()
+	c.giveUp()
 	c.wanted, c.revive = true, false
 	c.history, c.count, c.cause, c.reason = restart.History{}, 0, "", ""
 	s.run(ctx, c)
@@ -94,6 +95,12 @@ func (s *supervisor) stop(ctx actor.Context, m messages.StopCollector) {
 	}
 	switch state := c.state(); state {
 	case messages.Stopped, messages.Failed:
+		if c.giveUp() {
+			c.rest, c.reason = messages.Stopped, ""
+			s.show(ctx, c)
+			s.respond(ctx, stopReply(c))
+			return
+		}
 		text := "there is nothing to stop"
 		if c.stuck() {
 			text = fmt.Sprintf("process %d has been killed and is still there; the collector is stopped when it is gone", c.report.PID)
@@ -198,6 +205,7 @@ func (s *supervisor) remove(ctx actor.Context, m messages.RemoveCollector) {
 func (s *supervisor) drop(ctx actor.Context, c *child) {
 	// An order may have been carried out, and its outcome be still on its way:
 	// there will be nobody to hear it.
+	c.giveUp()
 	s.stopped(ctx, c)
 	s.refuse(ctx, slices.Collect(maps.Values(c.others)), c.id, messages.Error{Kind: messages.InvalidState, State: c.state(), Text: "it ended, and was removed"})
 	delete(s.children, c.id)
@@ -206,6 +214,21 @@ func (s *supervisor) drop(ctx actor.Context, c *child) {
 	if c.change != nil {
 		s.changed(ctx, c.change, nil)
 	}
+}
+
+// reset forgets what is counted against a collector.
+func (s *supervisor) reset(ctx actor.Context, m messages.ResetCollector) {
+	c := s.find(ctx, "reset", m.ID)
+	if c == nil {
+		return
+	}
+	c.history, c.count = restart.History{}, 0
+	if c.state() == messages.Failed && !c.stuck() {
+		c.giveUp()
+		c.rest, c.reason = messages.Stopped, ""
+		s.show(ctx, c)
+	}
+	s.respond(ctx, messages.ResetReply{ID: c.id})
 }
 
 func (s *supervisor) list() messages.ListReply {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"github.com/proctord/proctor/supervisor/restart"
 )
@@ -60,14 +61,14 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 		c.revive = false
 		s.run(ctx, c)
 		return
-	case s.rollBack(ctx, c, &messages.Error{Kind: messages.SpawnFailed, Text: fmt.Sprintf("%v after %v of its first %v", exit, exit.Ran.Round(time.Millisecond), trial)}):
+	case c.change != nil && !c.succeeded(exit) && s.rollBack(ctx, c, &messages.Error{Kind: messages.SpawnFailed, Text: fmt.Sprintf("%v after %v of its first %v", exit, exit.Ran.Round(time.Millisecond), trial)}):
 		return
 	}
 	// What was never there will not be there in a moment. But a binary that is
 	// missing after it has run is probably just being replaced.
 	policy := restart.PolicyOf(c.config, s.manager)
 	decision, history := policy.Next(c.history, restart.Exit{
-		At: exit.At, Ran: exit.Ran, Success: exit.Success(), Permanent: c.report.Permanent && c.count == 0, Cause: exit.String(),
+		At: exit.At, Ran: exit.Ran, Success: c.succeeded(exit), Final: c.final(exit), Permanent: c.report.Permanent && c.count == 0, Cause: exit.String(),
 	}, s.options.Random())
 	c.history = history
 	if !decision.Restart {
@@ -78,10 +79,12 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 			if last := lastLine(exit.Tail); last != "" {
 				c.reason += "; last output: " + last
 			}
+			s.tryLater(ctx, c)
 		}
 		return
 	}
 	now := time.Now()
+	decision.After += s.guard.Take(now.Add(decision.After))
 	c.cause, c.reason = exit.String(), exit.String()
 	s.publish(ctx, c, messages.RestartScheduled{
 		Cause: c.cause, After: decision.After, At: now.Add(decision.After),
@@ -107,6 +110,31 @@ func lastLine(tail []string) string {
 		}
 	}
 	return ""
+}
+
+// succeeded reports whether the settings take this end for a success.
+func (c *child) succeeded(e messages.Exit) bool {
+	return e.Success() || e.SpawnError == "" && e.Fault == "" && config.ListsExit(c.config.SuccessExitCodes, e.Code, e.Signal)
+}
+
+// final reports whether the settings forbid a restart after this end.
+func (c *child) final(e messages.Exit) bool {
+	return e.SpawnError == "" && e.Fault == "" && config.ListsExit(c.config.NoRestartExitCodes, e.Code, e.Signal)
+}
+
+// tryLater has one that has failed started again some time, if it is to be.
+func (s *supervisor) tryLater(ctx actor.Context, c *child) {
+	if after := c.config.RetryFailedAfter; after > 0 {
+		c.retry = time.Now().Add(after)
+		c.unwait = s.after(ctx, after, retry{c.id, c.started})
+	}
+}
+
+// retryDue starts one that has failed again, unless something has come in between.
+func (s *supervisor) retryDue(ctx actor.Context, m retry) {
+	if c := s.children[m.id]; c != nil && c.started == m.start && c.giveUp() {
+		s.wantUp(ctx, c)
+	}
 }
 
 // restartDue starts the next process, unless something has come in between.
@@ -248,6 +276,7 @@ func (s *supervisor) terminated(ctx actor.Context, who *actor.PID) {
 	c.revive, c.ends, c.reborn = before.revive, before.ends, before.reborn
 	c.starts, c.stops, c.restarts = before.starts, before.stops, before.restarts
 	c.next, c.cancel = before.next, before.cancel
+	c.retry, c.unwait = before.retry, before.unwait
 	s.spawnChild(ctx, c)
 	s.publish(ctx, c, messages.Crashed{Reason: "the collector's actor had a fault and was replaced"})
 	if before.run != 0 && c.change != nil {

@@ -74,7 +74,7 @@ func (s *supervisor) apply(ctx actor.Context, m messages.ApplyConfig) {
 			c.declare(cfg)
 		}
 	}
-	s.reload, s.manager = r, manager
+	s.reload, s.manager, s.guard.Rate = r, manager, manager.MaxSpawnsPerSecond
 	r.caller = s.caller()
 	for _, ch := range r.changes {
 		r.pending[ch] = true
@@ -88,7 +88,15 @@ func (s *supervisor) apply(ctx actor.Context, m messages.ApplyConfig) {
 // plan says what another configuration means, and changes nothing.
 func (s *supervisor) plan(cfg config.Config, manager config.ProcessManager) *reload {
 	r := &reload{pending: map[*change]bool{}}
-	if reasons := texts(config.DiffManager(s.manager, manager)); len(reasons) > 0 {
+	var reasons []string
+	for _, d := range config.DiffManager(s.manager, manager) {
+		reason := d.String()
+		if !d.InPlace {
+			reason += " (used when the supervisor is started again)"
+		}
+		reasons = append(reasons, reason)
+	}
+	if len(reasons) > 0 {
 		r.changes = append(r.changes, &change{Change: messages.Change{Action: messages.Update, Reasons: reasons}})
 	}
 	ids := slices.Collect(maps.Keys(cfg.Collectors))

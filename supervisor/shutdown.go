@@ -39,6 +39,7 @@ func (s *supervisor) shutDown(ctx actor.Context, m messages.Shutdown) {
 			s.changed(ctx, c.change, &messages.Error{Kind: messages.InvalidState, State: messages.Stopping, Text: closing})
 		}
 		s.lower(ctx, c, closing)
+		c.giveUp()
 		switch {
 		case c.stuck():
 			s.shutdown.reply.Left = append(s.shutdown.reply.Left, messages.Remainder{ID: c.id, PID: c.report.PID, Reason: c.reason})

@@ -30,6 +30,7 @@ import (
 	"github.com/asynkron/protoactor-go/scheduler"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/supervisor/restart"
 )
 
 // Options say what a supervisor looks after.
@@ -61,7 +62,7 @@ func Props(o Options) *actor.Props {
 	}
 	o.Config.ProcessManager = o.Config.ProcessManager.WithDefaults()
 	l := &ledger{children: map[string]*child{}, subscribers: slices.Clone(o.Subscribers),
-		manager: o.Config.ProcessManager, startedAt: time.Now(), commands: map[string]map[string]uint64{}}
+		manager: o.Config.ProcessManager, guard: restart.Guard{Rate: o.Config.ProcessManager.MaxSpawnsPerSecond}, startedAt: time.Now(), commands: map[string]map[string]uint64{}}
 	mailbox := actor.Unbounded()
 	return actor.PropsFromProducer(func() actor.Actor {
 		s := &supervisor{options: o, ledger: l}
@@ -92,6 +93,7 @@ type ledger struct {
 	recent    ring // of events
 	commands  map[string]map[string]uint64
 	spawns    messages.Histogram
+	guard     restart.Guard
 	mailbox   actor.Mailbox
 }
 
@@ -133,10 +135,16 @@ type due struct {
 
 func (due) IgnoreDeadLetterLogging() {}
 
+// retry is the supervisor telling itself that one that has failed may be tried
+// again.
+type retry due
+
+func (retry) IgnoreDeadLetterLogging() {}
+
 func (s *supervisor) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Restarting, *actor.Stopping: // whoever was being answered still has to be
-	case messages.Report, messages.Outcome, due, proven, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
+	case messages.Report, messages.Outcome, due, retry, proven, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
 	default:
 		s.asking = asked(ctx)
 	}
@@ -162,6 +170,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		})
 	case messages.RemoveCollector:
 		s.remove(ctx, m)
+	case messages.ResetCollector:
+		s.reset(ctx, m)
 	case messages.Shutdown:
 		s.shutDown(ctx, m)
 	case messages.GetStatus:
@@ -201,6 +211,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		s.settle(ctx, m)
 	case due:
 		s.restartDue(ctx, m)
+	case retry:
+		s.retryDue(ctx, m)
 	case proven:
 		s.proved(ctx, m)
 

@@ -41,6 +41,7 @@ type Exit struct {
 	Ran       time.Duration
 	Success   bool
 	Permanent bool   // starting the same again would fail the same way
+	Final     bool   // the settings say that there is no restart after such an end
 	Cause     string // in words: "exit code 3"
 }
 
@@ -75,6 +76,8 @@ func (p Policy) Next(h History, e Exit, jitter float64) (Decision, History) {
 		return Decision{Failed: true, Reason: e.Cause}, h
 	case e.Success && (!p.Enabled || p.Mode != config.RestartAlways):
 		return Decision{Reason: "it ended by itself with " + e.Cause}, h
+	case e.Final:
+		return Decision{Failed: !e.Success, Reason: e.Cause + ", which is in no_restart_exit_codes"}, h
 	case !p.Enabled:
 		return Decision{Failed: true, Reason: e.Cause + "; automatic restarts are off"}, h
 	case p.Mode == config.RestartNever:
