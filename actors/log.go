@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -155,6 +156,25 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		text = "removed"
 	case messages.ShuttingDown:
 		text = "shutting down"
+	case messages.Begun:
+		level, text = zerolog.DebugLevel, "supervising"
+		fields = func(z *zerolog.Event) { z.Str("instance", f.Instance) }
+	case messages.ConfigApplied:
+		text = fmt.Sprintf("another configuration is in force: %d added, %d removed, %d changed", f.Added, f.Removed, f.Changed)
+		if len(f.Failed) > 0 {
+			level = zerolog.ErrorLevel
+			text += "; not done for " + strings.Join(f.Failed, ", ")
+		}
+	case messages.Audited:
+		text = f.Op
+		switch {
+		case f.Denied:
+			level, text = zerolog.WarnLevel, f.Op+" denied"
+		case f.Err != nil:
+			text = f.Err.Error()
+		}
+		text += " (" + e.Origin.By + ")"
+		fields = func(z *zerolog.Event) { z.Bool("audit", true).Bool("denied", f.Denied).Str("op", f.Op) }
 	case messages.Lost:
 		level, text = zerolog.WarnLevel, fmt.Sprintf("%d events are missing here", f.Count)
 	}
@@ -164,6 +184,12 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 	}
 	if e.Incarnation > 0 {
 		z.Uint64("incarnation", e.Incarnation)
+	}
+	if e.Origin.By != "" {
+		z.Str("by", e.Origin.By)
+	}
+	if e.Origin.Correlation != "" {
+		z.Str("correlation", e.Origin.Correlation)
 	}
 	z.Func(fields).Uint64("seq", e.Seq).Msg(text)
 }

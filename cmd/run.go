@@ -83,12 +83,14 @@ EXIT STATUS
 		if err != nil {
 			return err
 		}
+		written := func() {}
 		if path := cfg.ProcessManager.LogPath; path != "" && kept != nil {
-			if log, _, err = newLogger(kept.OwnLog(path), *format, *level); err != nil {
+			if log, written, err = newLogger(kept.OwnLog(path), *format, *level); err != nil {
 				return err
 			}
 		}
 		err = supervise(log, cfg, kept)
+		written()
 		if kept != nil {
 			if closeErr := kept.Close(); closeErr != nil {
 				_, _ = fmt.Fprintf(c.ErrOrStderr(), "proctor: %v\n", closeErr)
@@ -116,7 +118,7 @@ func newLogger(w io.Writer, format, level string) (log zerolog.Logger, flush fun
 	case format == "console" || format == "auto" && terminal:
 		_, noColor := os.LookupEnv("NO_COLOR")
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: noColor || !terminal,
-			FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced", "tail", "lost_lines", "lost_bytes"},
+			FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced", "by", "correlation", "audit", "denied", "op", "instance", "tail", "lost_lines", "lost_bytes"},
 			PartsOrder:    []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, "collector", zerolog.MessageFieldName},
 			FormatPartValueByName: func(value any, name string) string {
 				if value == nil {

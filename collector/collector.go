@@ -33,7 +33,7 @@ type Options struct {
 	// Resolve finds the binary of a collector that does not name one by an
 	// absolute path. It may block; it is called on a goroutine of the host.
 	// Nil: config.Collector.BinaryPath is taken as it is.
-	Resolve func(config.Collector) (path string, err error)
+	Resolve func(config.Collector, config.ProcessManager) (path string, err error)
 
 	// Env is the environment that a collector's own settings are added to.
 	Env []string
@@ -107,7 +107,7 @@ type collector struct {
 type order struct {
 	token  uint64
 	event  lifecycle.Event
-	config *config.Collector // of Start
+	run    *messages.RunProcess // of Start
 	signal platform.Signal
 	group  bool
 	err    *messages.Error
@@ -143,7 +143,7 @@ func (complaint) IgnoreDeadLetterLogging() {}
 func (c *collector) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case messages.RunProcess:
-		c.command(ctx, order{token: m.Token, event: lifecycle.Start, config: &m.Config})
+		c.command(ctx, order{token: m.Token, event: lifecycle.Start, run: &m})
 	case messages.EndProcess:
 		c.end(ctx, m)
 	case messages.SuspendProcess:
@@ -357,7 +357,7 @@ func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
 func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecycle.Event {
 	switch effect {
 	case lifecycle.Spawn:
-		return c.spawn(ctx, *c.order.config)
+		return c.spawn(ctx, c.order.run)
 	case lifecycle.Terminate:
 		if err := c.process.Terminate(); err != nil && !errors.Is(err, platform.ErrNotRunning) {
 			ctx.Logger().Warn("a collector cannot be asked to end, and is killed", "collector", c.id, "pid", c.pid, "error", err)
@@ -406,7 +406,8 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 }
 
 // spawn hands the next incarnation to the host.
-func (c *collector) spawn(ctx actor.Context, cfg config.Collector) []lifecycle.Event {
+func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle.Event {
+	cfg := m.Config
 	c.incarnation++
 	c.kill, c.forceAfter, c.graceful = cfg.ForceTimeout, cfg.ForceTimeout, cfg.GracefulTimeout
 	stop, err := platform.ParseSignal(cmp.Or(cfg.StopSignal, "SIGTERM"))
@@ -426,7 +427,7 @@ func (c *collector) spawn(ctx actor.Context, cfg config.Collector) []lifecycle.E
 		StopSignal: stop,
 	}
 	if resolve := c.options.Resolve; resolve != nil {
-		spec.Find = func() (string, error) { return resolve(cfg) }
+		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }
 	}
 	if record := c.options.Record; record != nil {
 		root, self := ctx.ActorSystem().Root, ctx.Self()

@@ -25,6 +25,7 @@ func TestZeroFieldsMeanTheirDefaults(t *testing.T) {
 	c := config.Collector{}.WithDefaults("procmond-1", config.ProcessManager{DefaultForceTimeout: time.Minute})
 	want := config.Collector{
 		Type:            "procmond",
+		Kind:            config.Service,
 		Restart:         config.RestartOnFailure,
 		MaxRestarts:     3,
 		RestartWindow:   300 * time.Second,

@@ -123,6 +123,9 @@ func (f *findings) processManager(pm ProcessManager) {
 	}
 	f.time(key("default_graceful_timeout_seconds"), pm.DefaultGracefulTimeout)
 	f.time(key("default_force_timeout_seconds"), pm.DefaultForceTimeout)
+	if n := pm.MaxSpawnsPerSecond; n < 0 {
+		f.add(key("max_spawns_per_second"), strconv.Itoa(n), fmt.Sprintf("%d is negative", n), "use a whole number; 0 sets no limit")
+	}
 	interval, multiplier := key("health_check_interval_seconds"), key("heartbeat_timeout_multiplier")
 	f.time(interval, pm.HealthCheckInterval)
 	if 0 < pm.HealthCheckInterval && pm.HealthCheckInterval < MinHealthCheckInterval {
@@ -165,6 +168,15 @@ func (f *findings) collector(id string, c Collector) {
 	if c.AutoRestart && c.Restart == RestartNever {
 		f.add(key("auto_restart"), "true", `auto_restart = true contradicts restart = "never"`, "remove one of them", key("restart"))
 	}
+	if c.Kind != "" && c.Kind != Service && c.Kind != Task {
+		f.add(key("kind"), string(c.Kind), quote(string(c.Kind))+" is not a kind of collector", didYouMean(string(c.Kind), []string{string(Service), string(Task)}))
+	}
+	if c.Kind == Task && c.Restart == RestartAlways {
+		f.add(key("restart"), string(c.Restart), `restart = "always" contradicts kind = "task": a task would never be done`, `use "on-failure"`, key("kind"))
+	}
+	f.exitCodes(key("success_exit_codes"), c.SuccessExitCodes)
+	f.exitCodes(key("no_restart_exit_codes"), c.NoRestartExitCodes)
+	f.time(key("retry_failed_after_seconds"), c.RetryFailedAfter)
 	switch n := c.MaxRestarts; {
 	case n < None:
 		f.add(key("max_restarts"), strconv.Itoa(n), fmt.Sprintf("%d is negative", n), "use a whole number; 0 allows no restarts")

@@ -42,6 +42,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 			DefaultForceTimeout:        2500 * time.Millisecond,
 			HealthCheckInterval:        500 * time.Millisecond,
 			HeartbeatTimeoutMultiplier: 5,
+			MaxSpawnsPerSecond:         50,
 			EnableAutoRestart:          true,
 			StateDir:                   "/srv/state",
 			Output:                     config.Output{Target: config.OutputMemory, MaxSizeMB: 7, Also: []string{}},
@@ -56,7 +57,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				ClearEnv:        true,
 				WorkingDir:      "/srv",
 				AutoRestart:     true,
-				Restart:         config.RestartAlways,
+				Restart:         config.RestartOnFailure,
 				MaxRestarts:     16,
 				RestartWindow:   1000 * time.Second,
 				BackoffInitial:  time.Millisecond,
@@ -65,6 +66,11 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				GracefulTimeout: 45 * time.Second,
 				ForceTimeout:    3 * time.Second,
 				StopSignal:      "SIGINT",
+
+				Kind:               config.Task,
+				SuccessExitCodes:   []string{"3", "SIGTERM"},
+				NoRestartExitCodes: []string{"78", "hup"},
+				RetryFailedAfter:   10 * time.Minute,
 				Output: config.Output{
 					Target: config.OutputFile, Path: "/srv/procmond.log", MaxSizeMB: 10, MaxFiles: 3, MaxAgeDays: 14,
 					Compress: config.CompressZstd, Format: config.OutputRaw, Streams: config.StreamsTogether,
