@@ -193,8 +193,11 @@ func jsonLines() []row {
 }
 
 func silence() []row {
-	limit := syscall.Rlimit{Cur: uint64(3*(*silent) + 1000), Max: uint64(3*(*silent) + 1000)}
+	var limit syscall.Rlimit
+	must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	limit.Cur = limit.Max
 	must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	*silent = min(*silent, int(limit.Max-100)/2) // the processes' ends are held here, too
 	s := store()
 	descriptors := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
