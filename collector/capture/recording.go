@@ -14,7 +14,7 @@ type Recording struct {
 	store       *Store
 	id          string
 	incarnation uint64
-	settings    Settings
+	settings    *Settings
 	sink        *sink
 
 	mu       sync.Mutex // two streams, and who ends the recording
@@ -36,7 +36,7 @@ type Ending struct {
 // Open does. Settings are those of the whole collector from now on.
 func (s *Store) Begin(id string, incarnation uint64, set Settings) *Recording {
 	set = set.withDefaults()
-	return &Recording{store: s, id: id, incarnation: incarnation, settings: set, tail: tail{limit: set.TailLines}}
+	return &Recording{store: s, id: id, incarnation: incarnation, settings: &set, tail: tail{limit: set.TailLines}}
 }
 
 // Open makes what the process is to have as its standard output and errors. The
@@ -276,7 +276,7 @@ func (st *stream) flush(last bool) {
 }
 
 func (st *stream) raw() bool {
-	set := &st.recording.settings
+	set := st.recording.settings
 	return set.Format == Raw && !set.Timestamps && set.RateLimit == 0 && len(set.Masks) == 0 && set.Multiline == nil && len(set.Also) == 0
 }
 
@@ -292,7 +292,7 @@ type batch struct {
 func (b *batch) line(text []byte, partial bool) {
 	st := b.st
 	r := st.recording
-	set := &r.settings
+	set := r.settings
 	if !r.allow(b.now) {
 		b.over++
 		b.oversize += uint64(len(text))
@@ -339,7 +339,7 @@ func (b *batch) close(partial bool) {
 func (b *batch) record(text []byte, partial bool) {
 	st := b.st
 	r := st.recording
-	set := &r.settings
+	set := r.settings
 	switch {
 	case set.Target == Discard:
 	case set.Format == Raw:

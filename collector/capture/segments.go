@@ -85,7 +85,7 @@ func lastNumber(all []segment) uint64 {
 // A file is the one of a log that is written. It belongs to one goroutine at a time.
 type file struct {
 	log      string
-	settings Settings
+	settings *Settings
 	f        *os.File
 	id       os.FileInfo
 	size     int64

@@ -22,7 +22,7 @@ type sink struct {
 
 	// Leaf I/O: readers put records in while a writer takes them out.
 	mu          sync.Mutex
-	settings    Settings
+	settings    *Settings // never changed, but exchanged
 	to          storage
 	buffer      []byte // records that nobody is writing yet
 	spare       []byte

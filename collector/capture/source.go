@@ -451,7 +451,7 @@ func (l *lineReader) next(literal []byte) (skipped int64, line []byte, err error
 			l.start, l.end = 0, len(data)
 		}
 		if l.end == len(l.buf) {
-			l.buf = append(l.buf, make([]byte, max(len(l.buf), 128<<10))...)
+			l.buf = append(l.buf, make([]byte, max(len(l.buf), 256<<10))...)
 		}
 		if l.r == nil {
 			return skipped, nil, io.EOF

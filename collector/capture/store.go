@@ -105,7 +105,7 @@ func parsePipeName(path string) (id string, l left, ok bool) {
 }
 
 // sink is the one of a collector, with these settings from now on.
-func (s *Store) sink(id string, set Settings) *sink {
+func (s *Store) sink(id string, set *Settings) *sink {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.sinks[id]
@@ -143,7 +143,7 @@ func (s *Store) sink(id string, set Settings) *sink {
 func (s *Store) Writer(name string, set Settings) io.Writer {
 	set = set.withDefaults()
 	set.Format = Raw
-	return writer{s.sink("["+name+"]", set)}
+	return writer{s.sink("["+name+"]", &set)}
 }
 
 type writer struct{ sink *sink }
@@ -204,7 +204,7 @@ func (s *Store) tidyAll() {
 		set := next.settings
 		next.mu.Unlock()
 		if set.Target == File {
-			_ = tidy(set.Path, set, time.Now()) // what is left is tried again after the next rotation
+			_ = tidy(set.Path, *set, time.Now()) // what is left is tried again after the next rotation
 		}
 	}
 }
