@@ -52,7 +52,7 @@ func main() {
 	if dir, err = os.MkdirTemp("", "proctor-bench"); err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	var rows []row
 	for i, measure := range []func() []row{raw, jsonLines, silence, last, grep, followers} {
 		if *only >= 0 && i != *only {
@@ -331,7 +331,8 @@ func followers() []row {
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(func() {
-				for range s.Read(ctx, []capture.Log{{ID: "web", Path: set.Path, Format: capture.JSON}}, capture.Query{Follow: true, New: true}) {
+				for _, err := range s.Read(ctx, []capture.Log{{ID: "web", Path: set.Path, Format: capture.JSON}}, capture.Query{Follow: true, New: true}) {
+					must(err)
 				}
 			})
 		}
