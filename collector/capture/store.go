@@ -295,9 +295,13 @@ func (s *Store) Close() error {
 			continue
 		}
 		k.mu.Lock()
-		if n := len(k.unsaved) + len(k.buffer); n > 0 || k.gap.Lines > 0 {
+		var dropped uint64
+		if k.drops != nil {
+			dropped = k.gap.Lines
+		}
+		if n := len(k.unsaved) + len(k.buffer); n > 0 || dropped > 0 {
 			unsaved = append(unsaved, errors.New(k.id+": output could not be stored: "+strconv.Itoa(n)+" bytes of records, and "+
-				strconv.FormatUint(k.gap.Lines, 10)+" lines that were dropped before"))
+				strconv.FormatUint(dropped, 10)+" lines that were dropped before"))
 		}
 		k.mu.Unlock()
 	}
