@@ -28,6 +28,7 @@ type Store struct {
 	tidying sync.WaitGroup
 	epoch   string
 	serial  atomic.Uint64
+	turns   turnstile // of those who read
 
 	// Leaf I/O: recordings begin and end on goroutines of their own.
 	mu         sync.Mutex
@@ -56,7 +57,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		dir: o.Dir, epoch: strconv.FormatInt(time.Now().UnixNano(), 36),
 		sinks: map[string]*sink{}, untidy: map[*sink]struct{}{}, recordings: map[*Recording]bool{}, left: map[string][]left{},
-		watchers: map[chan struct{}]struct{}{},
+		watchers: map[chan struct{}]struct{}{}, turns: turnstile{turn: make(chan struct{}, 1)},
 	}
 	_ = os.MkdirAll(o.Dir, 0o700) // without it there are pipes without names
 	names, err := filepath.Glob(filepath.Join(o.Dir, "*.std*"))
