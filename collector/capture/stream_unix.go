@@ -21,7 +21,7 @@ type pipe struct {
 }
 
 // wideBuffer is the size of the kernel's buffer for a process that writes much.
-const wideBuffer = 1 << 20
+const wideBuffer = 256 << 10
 
 // smallWrite is how little is to be read if a process writes line by line.
 const smallWrite = 4 << 10
@@ -201,7 +201,7 @@ func (st *stream) read() {
 			if got += n; small && got >= readChunk {
 				st.widen() // what it writes while we linger must find room
 			}
-			small = small && got < wideBuffer/2
+			small = small && got < 2*wideBuffer
 			continue
 		}
 		if errors.Is(err, unix.EINTR) {
