@@ -39,6 +39,9 @@ type host struct {
 	outer     string // the mark of the host's own environment, if it is nested
 	null      int    // /dev/null, open for reading and writing
 
+	cgroups   *cgroupTree // nil: there are none to be had
+	noCgroups error       // and this is why
+
 	epoll   *os.File
 	epfd    int
 	wakefd  int // an eventfd in the epoll set, with token 0
@@ -90,6 +93,12 @@ func newHost(o Options) (Host, error) {
 	if err := h.open(); err != nil {
 		h.closeFDs()
 		return nil, err
+	}
+	if o.CgroupParent == NoCgroup {
+		h.noCgroups = errNoCgroups("cgroups are not wanted")
+	} else if h.cgroups, h.noCgroups = openCgroups(o.CgroupParent, h.nonce); h.noCgroups != nil && !o.canDoWithout(h.noCgroups) {
+		h.closeFDs()
+		return nil, h.noCgroups
 	}
 	if o.Exclusive {
 		// Go opens nothing that a child would inherit; whoever started us may
@@ -152,6 +161,9 @@ func (h *host) closeFDs() {
 			unix.Close(fd)
 		}
 	}
+	if h.cgroups != nil {
+		h.cgroups.close()
+	}
 	h.adopted.close()
 }
 
@@ -201,8 +213,10 @@ func (h *host) Start(spec Spec, notify func(Notice)) Process {
 }
 
 // watch puts fd into the epoll set.
-func (h *host) watch(fd int, token uint64) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(token), Pad: int32(token >> 32)}
+func (h *host) watch(fd int, token uint64) error { return h.watchFor(unix.EPOLLIN, fd, token) }
+
+func (h *host) watchFor(events uint32, fd int, token uint64) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(token), Pad: int32(token >> 32)}
 	if err := unix.EpollCtl(h.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
@@ -350,6 +364,9 @@ func (h *host) abandon() error {
 			unix.Close(m.fd)
 		}
 	}
+	for _, p := range h.emptying {
+		unix.Close(p.events)
+	}
 	if len(names) == 0 {
 		return nil
 	}
@@ -417,7 +434,7 @@ func (s *spawner) start(p *process) {
 		}
 		p.spec.Path = path
 	}
-	pid, err := s.forkExec(p)
+	pid, err := s.spawn(p)
 	if err != nil {
 		p.failed(diagnose(&p.spec, err))
 		return
@@ -425,6 +442,32 @@ func (s *spawner) start(p *process) {
 	if err := p.started(pid, s.pidfd); err != nil {
 		p.failed(&SpawnError{Path: p.spec.Path, Why: "started, but ended again: it cannot be watched: " + err.Error(), Err: err})
 	}
+}
+
+// spawn starts p in a leaf of its own, where there are cgroups.
+func (s *spawner) spawn(p *process) (pid int, err error) {
+	groups := s.h.cgroups
+	if groups == nil {
+		return s.forkExec(p)
+	}
+	leaf := leafName(p.label, p.seq)
+	fd, err := groups.make(leaf)
+	if err != nil {
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+			return 0, err // it is as if the fork had failed
+		}
+		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
+	}
+	s.sys.UseCgroupFD, s.sys.CgroupFD = true, fd
+	pid, err = s.forkExec(p)
+	s.sys.UseCgroupFD = false
+	unix.Close(fd)
+	if err != nil {
+		groups.remove(leaf)
+		return 0, err
+	}
+	p.leaf = leaf
+	return pid, nil
 }
 
 func (s *spawner) forkExec(p *process) (pid int, err error) {

@@ -149,7 +149,16 @@ type Options struct {
 	// of them, and is ended and reaped by Close at the latest. And nothing that
 	// it had open when it was started itself is passed on to them.
 	Exclusive bool
+
+	// CgroupParent is the directory of a cgroup v2 hierarchy in which the host
+	// makes its group, on Linux. Empty: the group that this program is in, if
+	// systemd or whoever rules there has left it to the program; else the host
+	// does without. [NoCgroup]: it does without in any case.
+	CgroupParent string
 }
+
+// NoCgroup is the Options.CgroupParent of a host that uses no cgroups.
+const NoCgroup = "none"
 
 // ErrNotSupported is the cause of errors about what the system cannot do.
 var ErrNotSupported = errors.New("not supported on this system")

@@ -21,6 +21,7 @@ type process struct {
 	spec  Spec // until it is started
 	label string
 	stop  Signal
+	leaf  string // its group in host.cgroups, from before Spawned until it is over; empty: none
 
 	mu      sync.Mutex
 	phase   phase
@@ -34,6 +35,8 @@ type process struct {
 	exit    Exit
 	told    bool // Exited has been told
 	members map[int]*member
+	purged  bool  // its leaf has been killed
+	events  int   // tells when its leaf is empty, if that is waited for: in looker.emptying
 	known   []int // pids in looker.known
 }
 
@@ -155,8 +158,30 @@ func (p *process) TerminateOrphans() {
 }
 
 func (p *process) Terminate() error { return p.Signal(p.stop, true) }
-func (p *process) Suspend() error   { return p.Signal(Signal(unix.SIGSTOP), true) }
-func (p *process) Resume() error    { return p.Signal(Signal(unix.SIGCONT), true) }
+
+// Suspend freezes the leaf, which the process itself cannot notice. Where there
+// is none it stops the group.
+func (p *process) Suspend() error {
+	if p.freeze(true) {
+		return nil
+	}
+	return p.Signal(Signal(unix.SIGSTOP), true)
+}
+
+// Resume also continues what has stopped itself.
+func (p *process) Resume() error {
+	p.freeze(false)
+	return p.Signal(Signal(unix.SIGCONT), true)
+}
+
+func (p *process) freeze(frozen bool) (done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.phase != running && p.phase != exited || p.leaf == "" {
+		return false
+	}
+	return p.h.cgroups.freeze(p.leaf, frozen) == nil
+}
 
 func (p *process) Signal(sig Signal, group bool) error {
 	p.mu.Lock()
