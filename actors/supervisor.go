@@ -152,7 +152,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	o := settle(cfg, opts)
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
 	if o.host == nil {
-		host, err := platform.New(platform.Options{})
+		host, err := platform.New(platform.Options{Guardian: true})
 		if err != nil {
 			return nil, &messages.Error{Op: "supervise", Kind: messages.IO, Err: err}
 		}

@@ -142,7 +142,7 @@ func supervise(log zerolog.Logger, cfg config.Config) (err error) {
 	signal.Notify(signals, watched...)
 	defer signal.Stop(signals)
 
-	host, err := platform.New(platform.Options{Exclusive: true})
+	host, err := platform.New(platform.Options{Exclusive: true, Guardian: true})
 	if err != nil {
 		return failed{fmt.Errorf("processes cannot be started on this system: %w", err)}
 	}

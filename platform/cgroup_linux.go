@@ -169,19 +169,36 @@ func unifiedGroup(text []byte) string {
 var wantedControllers = []string{"cpu", "memory", "pids", "io"}
 
 // enable has the leaves get the controllers that there are. A group that has
-// processes itself cannot give any to the groups in it (except for the root of
-// the hierarchy): if it is the program's own, the program moves into one of these.
+// processes itself cannot give any to the groups in it, except for the root of
+// the hierarchy: some would be refused, others make the groups unusable. So if
+// the program is alone in its own, it moves into one within.
 func (t *cgroupTree) enable(own bool) {
-	for _, c := range wantedControllers {
-		err := writeFile(filepath.Join(t.parent, "cgroup.subtree_control"), "+"+c)
-		if err == unix.EBUSY && own {
+	there, err := os.ReadFile(filepath.Join(t.parent, "cgroup.controllers"))
+	if err != nil || len(there) < 2 {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(t.parent, "cgroup.type")); err == nil { // not the root
+		if own && t.inParent() == strconv.Itoa(os.Getpid()) {
 			t.moveSelf()
-			err = writeFile(filepath.Join(t.parent, "cgroup.subtree_control"), "+"+c)
 		}
-		if err == nil && t.write("cgroup.subtree_control", "+"+c) == nil {
+		if t.inParent() != "" {
+			return
+		}
+	}
+	for _, c := range wantedControllers {
+		if writeFile(filepath.Join(t.parent, "cgroup.subtree_control"), "+"+c) == nil && t.write("cgroup.subtree_control", "+"+c) == nil {
 			t.controllers[c] = true
 		}
 	}
+}
+
+// inParent are the processes in the group that the host's is in.
+func (t *cgroupTree) inParent() string {
+	pids, err := os.ReadFile(filepath.Join(t.parent, "cgroup.procs"))
+	if err != nil {
+		return "?"
+	}
+	return strings.TrimSpace(string(pids))
 }
 
 func (t *cgroupTree) moveSelf() {

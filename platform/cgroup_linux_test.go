@@ -254,7 +254,11 @@ func init() {
 		}
 		notices := make(chan Notice, 4)
 		h.Start(Spec{Label: "sleep", Path: sleeper, Args: []string{"600"}, Stdout: os.Stdout}, func(n Notice) { notices <- n })
-		fmt.Println(await(notices).PID)
+		n := await(notices)
+		fmt.Println(n.PID)
+		if n.Err != nil {
+			fmt.Fprintln(os.Stderr, n.Err)
+		}
 		forever()
 		return 0
 	}

@@ -41,6 +41,7 @@ type host struct {
 
 	cgroups   *cgroupTree // nil: there are none to be had
 	noCgroups error       // and this is why
+	guardian  *guardian   // nil: there is none
 
 	epoll   *os.File
 	epfd    int
@@ -99,6 +100,12 @@ func newHost(o Options) (Host, error) {
 	} else if h.cgroups, h.noCgroups = openCgroups(o.CgroupParent, h.nonce); h.noCgroups != nil && !o.canDoWithout(h.noCgroups) {
 		h.closeFDs()
 		return nil, h.noCgroups
+	}
+	if o.Guardian {
+		if err := h.guard(); err != nil {
+			h.closeFDs()
+			return nil, err
+		}
 	}
 	if o.Exclusive {
 		// Go opens nothing that a child would inherit; whoever started us may
@@ -160,6 +167,9 @@ func (h *host) closeFDs() {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
+	}
+	if h.guardian != nil {
+		h.guardian.dismiss()
 	}
 	if h.cgroups != nil {
 		h.cgroups.close()

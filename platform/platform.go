@@ -150,6 +150,11 @@ type Options struct {
 	// it had open when it was started itself is passed on to them.
 	Exclusive bool
 
+	// Guardian has a small process (a shell) outlive this program if that is
+	// killed, and end what its processes have left then. It is for Linux; on other
+	// systems what can be done is done in any case.
+	Guardian bool
+
 	// CgroupParent is the directory of a cgroup v2 hierarchy in which the host
 	// makes its group, on Linux. Empty: the group that this program is in, if
 	// systemd or whoever rules there has left it to the program; else the host

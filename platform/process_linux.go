@@ -61,6 +61,9 @@ func (p *process) started(pid, pidfd int) error {
 	killed := p.killed
 	p.spec = Spec{} // lets go of the environment and the files
 	p.mu.Unlock()
+	if p.h.guardian != nil && p.leaf == "" {
+		p.h.guardian.watch(pid)
+	}
 	if killed {
 		p.h.requestKill(p)
 	}

@@ -226,6 +226,8 @@ func (h *host) settle(p *process) {
 	p.mu.Unlock()
 	if p.leaf != "" {
 		h.cgroups.remove(p.leaf)
+	} else if h.guardian != nil {
+		h.guardian.release(p.pid)
 	}
 	h.forget(p)
 	p.write(Notice{Kind: Emptied, PID: p.pid, Exit: p.exit})
@@ -418,7 +420,7 @@ func (h *host) scan() {
 			}
 			continue
 		}
-		if h.adopted.fd < 0 && h.isMain(pid) {
+		if h.adopted.fd < 0 && (h.isMain(pid) || h.guardian != nil && pid == int(h.guardian.pid.Load())) {
 			continue
 		}
 		st, err := h.reader.stat(pid)
