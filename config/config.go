@@ -101,6 +101,9 @@ type Collector struct {
 	// ("SIGINT", "hup"). Empty: SIGTERM. On Windows it is always CTRL_BREAK.
 	StopSignal string
 
+	// ResourceLimits are what its processes may use at most.
+	ResourceLimits ResourceLimits
+
 	// Autostart starts the collector with the supervisor. A file's default is true.
 	Autostart bool
 }

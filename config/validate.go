@@ -175,6 +175,7 @@ func (f *findings) collector(id string, c Collector) {
 	f.time(key("graceful_timeout_seconds"), c.GracefulTimeout)
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
+	f.limits(key, c.ResourceLimits)
 
 	if c.StopSignal != "" {
 		if message, hint := stopSignalProblem(c.StopSignal); message != "" {

@@ -192,10 +192,12 @@ func (h *host) spawner() {
 			}
 			p.spec.Path = path
 		}
-		if pid, err := h.forkExec(&p.spec); err != nil {
+		if missing, err := limitsOf(&p.spec); err != nil {
+			p.failed(err)
+		} else if pid, err := h.forkExec(&p.spec); err != nil {
 			p.failed(diagnose(&p.spec, err))
 		} else {
-			p.started(pid)
+			p.started(pid, missing)
 		}
 	}
 	<-h.released
@@ -402,7 +404,7 @@ type process struct {
 
 var _ Process = (*process)(nil)
 
-func (p *process) started(pid int) {
+func (p *process) started(pid int, unmet []string) {
 	p.mu.Lock()
 	p.pid, p.phase = pid, running
 	p.spec = Spec{} // lets go of the environment and the files
@@ -410,7 +412,7 @@ func (p *process) started(pid int) {
 	p.h.mu.Lock()
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
-	p.write(Notice{Kind: Spawned, PID: pid})
+	p.write(Notice{Kind: Spawned, PID: pid, Unmet: unmet})
 	look := p.killed || !p.h.watch(pid)
 	p.mu.Unlock()
 	if look {

@@ -454,11 +454,12 @@ func (s *spawner) start(p *process) {
 	}
 }
 
-// spawn starts p in a leaf of its own, where there are cgroups.
+// spawn starts p in a leaf of its own, where there are cgroups, with its limits.
 func (s *spawner) spawn(p *process) (pid int, err error) {
-	groups := s.h.cgroups
+	groups, limits := s.h.cgroups, &p.spec.Limits
 	if groups == nil {
-		return s.forkExec(p)
+		p.unmet = unmet(limits.ofTree(), "there is no cgroup to set it for: "+s.h.noCgroups.Error())
+		return s.limited(p)
 	}
 	leaf := leafName(p.label, p.seq)
 	fd, err := groups.make(leaf)
@@ -468,8 +469,9 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		}
 		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
 	}
+	p.unmet = groups.setTree(leaf, limits)
 	s.sys.UseCgroupFD, s.sys.CgroupFD = true, fd
-	pid, err = s.forkExec(p)
+	pid, err = s.limited(p)
 	s.sys.UseCgroupFD = false
 	unix.Close(fd)
 	if err != nil {
@@ -477,6 +479,39 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		return 0, err
 	}
 	p.leaf = leaf
+	return pid, nil
+}
+
+// limited starts p with the limits that belong to a process.
+func (s *spawner) limited(p *process) (pid int, err error) {
+	limits := &p.spec.Limits
+	if limits.Required && len(p.unmet) > 0 {
+		return 0, missingLimits(&p.spec, p.unmet)
+	}
+	if !anySet(limits.ofProcess()) {
+		return s.forkExec(p)
+	}
+	s.sys.Ptrace = true
+	pid, err = s.forkExec(p)
+	s.sys.Ptrace = false
+	if err != nil {
+		return 0, err
+	}
+	missing, ok := setProcess(pid, limits)
+	if !ok {
+		unix.Close(s.pidfd)
+		return 0, &SpawnError{Path: p.spec.Path, Why: "it was killed when it had just been started", Err: unix.ESRCH}
+	}
+	p.unmet = append(p.unmet, missing...)
+	if limits.Required && len(missing) > 0 {
+		unix.Kill(pid, unix.SIGKILL)
+		unix.Wait4(pid, nil, unix.WALL, nil)
+		unix.Close(s.pidfd)
+		return 0, missingLimits(&p.spec, missing)
+	}
+	if err := unix.PtraceDetach(pid); err != nil && err != unix.ESRCH {
+		return 0, err
+	}
 	return pid, nil
 }
 

@@ -219,6 +219,11 @@ func (p *process) start() {
 		}
 		p.spec.Path = path
 	}
+	missing, err := limitsOf(&p.spec)
+	if err != nil {
+		p.failed(err)
+		return
+	}
 	job, err := p.newJob()
 	if err != nil {
 		p.failed(&SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err})
@@ -235,7 +240,7 @@ func (p *process) start() {
 	if err == nil {
 		p.mu.Lock()
 		p.phase, p.pid, p.handle, p.job = running, pid, handle, job
-		p.write(Notice{Kind: Spawned, PID: pid})
+		p.write(Notice{Kind: Spawned, PID: pid, Unmet: missing})
 		p.spec = Spec{}
 		if p.killed {
 			windows.TerminateJobObject(job, killedCode)

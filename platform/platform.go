@@ -83,6 +83,9 @@ type Spec struct {
 
 	// StopSignal is what Terminate sends. Zero: SIGTERM.
 	StopSignal Signal
+
+	// Limits are what it may use.
+	Limits Limits
 }
 
 // NoticeKind says what a Notice is about.
@@ -119,6 +122,9 @@ type Notice struct {
 
 	// Empty says of Exited that nothing else was left: Emptied follows at once.
 	Empty bool
+
+	// Unmet says of Spawned which of Spec.Limits are not in force, and why.
+	Unmet []string
 }
 
 // Exit is how a process ended.
@@ -126,6 +132,7 @@ type Exit struct {
 	Code   int    // the exit code; -1 if a signal ended it
 	Signal Signal // the signal that ended it, or 0
 	Core   bool   // it left a core dump
+	OOM    int    // how many of the tree were killed for lack of memory, where Spec.Limits count it (cgroup v2)
 	At     time.Time
 
 	// What it used, as far as the system tells; children that it waited for included.

@@ -21,7 +21,8 @@ type process struct {
 	spec  Spec // until it is started
 	label string
 	stop  Signal
-	leaf  string // its group in host.cgroups, from before Spawned until it is over; empty: none
+	unmet []string // limits that are not in force, until Spawned
+	leaf  string   // its group in host.cgroups, from before Spawned until it is over; empty: none
 
 	mu      sync.Mutex
 	phase   phase
@@ -57,7 +58,7 @@ func (p *process) started(pid, pidfd int) error {
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
 	p.pid, p.pidfd, p.phase, p.grouped = pid, pidfd, running, true
-	p.write(Notice{Kind: Spawned, PID: pid})
+	p.write(Notice{Kind: Spawned, PID: pid, Unmet: p.unmet})
 	killed := p.killed
 	p.spec = Spec{} // lets go of the environment and the files
 	p.mu.Unlock()

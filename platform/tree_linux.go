@@ -214,6 +214,9 @@ func (h *host) settle(p *process) {
 	empty := h.isEmpty(p)
 	if !p.told {
 		p.told = true
+		if p.leaf != "" {
+			p.exit.OOM = h.cgroups.oomKills(&h.reader, p.leaf)
+		}
 		p.write(Notice{Kind: Exited, PID: p.pid, Exit: p.exit, Empty: empty})
 		p.tell()
 	}
