@@ -20,42 +20,53 @@ var ErrNoSupervisor = errors.New("the supervisor is not running")
 // goroutine, but never in an actor's Receive: there, send q and receive the
 // reply as a message.
 func Ask[R any](ctx context.Context, system *actor.ActorSystem, pid *actor.PID, q messages.Request[R]) (R, error) {
-	return ask(ctx, nil, system, pid, q)
+	return request(ctx, func(ctx context.Context, command any) (any, error) { return ask(ctx, nil, system, pid, command) }, q)
 }
 
-// ask is Ask for a caller who knows when the supervisor is gone.
-func ask[R any](ctx context.Context, gone <-chan struct{}, system *actor.ActorSystem, pid *actor.PID, q messages.Request[R]) (R, error) {
-	var none R
+// Ask brings one command of package messages to the supervisor: see [Backend].
+func (s *Supervisor) Ask(ctx context.Context, command any) (reply any, err error) {
+	if m, ok := command.(messages.ReloadConfig); ok { // reading is not an actor's to do
+		if s.source == nil {
+			return nil, &messages.Error{Op: "reload", Kind: messages.InvalidState, State: messages.Running, Text: "this supervisor was not started from a file"}
+		}
+		cfg, err := s.source(ctx)
+		if err != nil {
+			return nil, &messages.Error{Op: "reload", Kind: messages.InvalidConfig, Text: "nothing was changed", Err: err}
+		}
+		command = messages.ApplyConfig{Config: cfg, DryRun: m.DryRun}
+	}
+	return ask(ctx, s.done, s.system, s.pid, command)
+}
+
+// ask sends a command, with its origin beside it, and waits for the answer. Gone,
+// if it is not nil, is closed when there is no supervisor any more.
+func ask(ctx context.Context, gone <-chan struct{}, system *actor.ActorSystem, pid *actor.PID, command any) (any, error) {
 	if err := ctx.Err(); err != nil {
-		return none, gaveUp(q, err)
+		return nil, gaveUp(command, err)
 	}
 	slot, answered := newSlot(system)
 	defer system.ProcessRegistry.Remove(slot)
-	system.Root.RequestWithCustomSender(pid, q, slot)
+	system.Root.Send(pid, &actor.MessageEnvelope{Header: messages.OriginOf(ctx).Headers(), Message: command, Sender: slot})
 	var answer any
 	select {
 	case answer = <-answered:
 	case <-ctx.Done():
-		return none, gaveUp(q, ctx.Err())
+		return nil, gaveUp(command, ctx.Err())
 	case <-gone:
 		// It may have answered with its last breath.
 		select {
 		case answer = <-answered:
 		default:
-			return none, absent(q)
+			return nil, absent(command)
 		}
 	}
 	switch answer := answer.(type) {
-	case R:
-		return answer, nil
 	case *messages.Error:
-		return none, answer
+		return nil, answer
 	case *actor.DeadLetterResponse:
-		return none, absent(q)
-	default:
-		op, id := messages.Subject(q)
-		return none, &messages.Error{Op: op, ID: id, Kind: messages.Internal, Text: fmt.Sprintf("the answer was a %T", answer)}
+		return nil, absent(command)
 	}
+	return answer, nil
 }
 
 func gaveUp(q any, cause error) error {

@@ -150,7 +150,7 @@ func TestASlowSubscriberLosesEventsAndIsToldAndNobodyElseIs(t *testing.T) {
 			t.Fatalf("event %d follows event %d", e.Seq, last)
 		}
 		last = e.Seq
-		if seen++; seen > 6000 {
+		if seen++; seen > 9500 {
 			break
 		}
 	}
@@ -165,7 +165,7 @@ func TestASlowSubscriberLosesEventsAndIsToldAndNobodyElseIs(t *testing.T) {
 			t.Fatalf("%+v after event %d", e, last)
 		}
 		last, first = e.Seq, false
-		if e.Seq >= 5000 {
+		if e.Seq >= 9000 {
 			break
 		}
 	}

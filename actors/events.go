@@ -12,16 +12,13 @@ import (
 
 // backlog is how many events wait for a subscriber that is slower than they
 // come. Then the oldest are dropped, and it is told how many.
-const backlog = 4096
+const backlog = 8192
 
-// Events returns what happens from now on, in order, until ctx is done or the
-// supervisor has ended: range over it. The subscription begins before Events
-// returns. A subscriber that is too slow loses the oldest events and finds a
-// messages.Lost in their place; it never slows anybody else. Whoever stops
-// early lets go of the subscription by ending ctx.
-func (s *Supervisor) Events(ctx context.Context) (iter.Seq[messages.Event], error) {
+// EventsSince is [Commands.Events], with what has happened since, as far as the
+// supervisor still has it, before what is new.
+func (s *Supervisor) EventsSince(ctx context.Context, since messages.Since) (iter.Seq[messages.Event], error) {
 	q, pid := newQueue(s.system)
-	if _, err := request(ctx, s, messages.Subscribe{Subscriber: pid}); err != nil {
+	if _, err := s.Ask(ctx, messages.Subscribe{Subscriber: pid, Since: since}); err != nil {
 		s.system.ProcessRegistry.Remove(pid)
 		return nil, err
 	}

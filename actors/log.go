@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -115,6 +116,9 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 			if f.Exit.Forced {
 				z.Bool("forced", true)
 			}
+			if len(f.Exit.Tail) > 0 && !f.Expected {
+				z.Strs("tail", f.Exit.Tail)
+			}
 		}
 	case messages.RestartScheduled:
 		level = zerolog.WarnLevel
@@ -138,6 +142,11 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 	case messages.TerminateFailure:
 		level, text = zerolog.ErrorLevel, fmt.Sprintf("process %d is still there %v after it was killed", f.PID, f.After)
 		fields = func(z *zerolog.Event) { z.Int("pid", f.PID) }
+	case messages.OutputLost:
+		level, text = zerolog.ErrorLevel, "its output cannot be stored: "+f.Reason
+	case messages.OutputStored:
+		level, text = zerolog.WarnLevel, fmt.Sprintf("its output can be stored again; %d lines (%d bytes) were dropped", f.Lines, f.Bytes)
+		fields = func(z *zerolog.Event) { z.Uint64("lost_lines", f.Lines).Uint64("lost_bytes", f.Bytes) }
 	case messages.Crashed:
 		level, text = zerolog.ErrorLevel, f.Reason
 	case messages.Added:
@@ -147,6 +156,25 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		text = "removed"
 	case messages.ShuttingDown:
 		text = "shutting down"
+	case messages.Begun:
+		level, text = zerolog.DebugLevel, "supervising"
+		fields = func(z *zerolog.Event) { z.Str("instance", f.Instance) }
+	case messages.ConfigApplied:
+		text = fmt.Sprintf("another configuration is in force: %d added, %d removed, %d changed", f.Added, f.Removed, f.Changed)
+		if len(f.Failed) > 0 {
+			level = zerolog.ErrorLevel
+			text += "; not done for " + strings.Join(f.Failed, ", ")
+		}
+	case messages.Audited:
+		text = f.Op
+		switch {
+		case f.Denied:
+			level, text = zerolog.WarnLevel, f.Op+" denied"
+		case f.Err != nil:
+			text = f.Err.Error()
+		}
+		text += " (" + e.Origin.By + ")"
+		fields = func(z *zerolog.Event) { z.Bool("audit", true).Bool("denied", f.Denied).Str("op", f.Op) }
 	case messages.Lost:
 		level, text = zerolog.WarnLevel, fmt.Sprintf("%d events are missing here", f.Count)
 	}
@@ -156,6 +184,12 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 	}
 	if e.Incarnation > 0 {
 		z.Uint64("incarnation", e.Incarnation)
+	}
+	if e.Origin.By != "" {
+		z.Str("by", e.Origin.By)
+	}
+	if e.Origin.Correlation != "" {
+		z.Str("correlation", e.Origin.Correlation)
 	}
 	z.Func(fields).Uint64("seq", e.Seq).Msg(text)
 }

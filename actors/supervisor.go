@@ -8,7 +8,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
 	"github.com/proctord/proctor/collector"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
@@ -30,13 +30,15 @@ type Option func(*options)
 type options struct {
 	system  *actor.ActorSystem
 	host    platform.Host
-	resolve func(config.Collector) (string, error)
+	resolve func(config.Collector, config.ProcessManager) (string, error)
 	logger  zerolog.Logger
 	name    string
 	env     []string
 	stdout  *os.File
 	stderr  *os.File
 	random  func() float64
+	source  func(context.Context) (config.Config, error)
+	capture *Capture
 	child   func(id string, o collector.Options) *actor.Props
 }
 
@@ -64,17 +66,29 @@ func WithOutput(stdout, stderr *os.File) Option {
 	return func(o *options) { o.stdout, o.stderr = stdout, stderr }
 }
 
+// WithCapture has what collectors write kept, as their configuration says. C
+// stays the caller's to close, after the supervisor. Nil: nothing is kept.
+func WithCapture(c *Capture) Option { return func(o *options) { o.capture = c } }
+
 // WithEnvironment is the environment that a collector's settings are added to.
 // Without it: this program's own.
 func WithEnvironment(env []string) Option { return func(o *options) { o.env = env } }
 
 // WithResolve finds the binary of a collector. Without it: config.ResolveBinary.
 func WithResolve(resolve func(config.Collector) (string, error)) Option {
-	return func(o *options) { o.resolve = resolve }
+	return func(o *options) {
+		o.resolve = func(c config.Collector, _ config.ProcessManager) (string, error) { return resolve(c) }
+	}
 }
 
 // WithRandom is where the jitter of restarts comes from: numbers in [0, 1).
 func WithRandom(random func() float64) Option { return func(o *options) { o.random = random } }
+
+// WithConfigSource says where Reload reads the configuration from. The error says
+// everything that is wrong with it. It is called on the caller's goroutine.
+func WithConfigSource(read func(context.Context) (config.Config, error)) Option {
+	return func(o *options) { o.source = read }
+}
 
 // WithChild has children of another make supervised: child returns the Props of
 // one that answers orders and sends reports (package messages).
@@ -82,7 +96,7 @@ func WithChild(child func(id string, o collector.Options) *actor.Props) Option {
 	return func(o *options) { o.child = child }
 }
 
-func settle(cfg config.Config, opts []Option) *options {
+func settle(opts []Option) *options {
 	o := &options{
 		logger: zerolog.Nop(), name: "proctor", stdout: os.Stdout, stderr: os.Stderr,
 		child: collector.Props,
@@ -94,8 +108,7 @@ func settle(cfg config.Config, opts []Option) *options {
 		o.env = os.Environ()
 	}
 	if o.resolve == nil {
-		pm := cfg.ProcessManager
-		o.resolve = func(c config.Collector) (string, error) {
+		o.resolve = func(c config.Collector, pm config.ProcessManager) (string, error) {
 			if filepath.IsAbs(c.BinaryPath) {
 				return c.BinaryPath, nil // whether it is there is the host's to say, which may be one in memory
 			}
@@ -111,11 +124,16 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 		subscribers = append(subscribers, subscriber)
 	}
 	children := collector.Options{Host: o.host, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
+	if o.capture != nil {
+		children.Record = o.capture.record
+	}
 	return supervisor.Props(supervisor.Options{
 		Config:      cfg,
 		Random:      o.random,
 		Subscribers: subscribers,
 		Child:       func(id string) *actor.Props { return o.child(id, children) },
+		Instance:    uuid.NewString(),
+		PID:         os.Getpid(),
 	})
 }
 
@@ -124,18 +142,20 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 // and the host, which [WithHost] must name, stays the application's to close,
 // after the actor has ended.
 func Props(cfg config.Config, opts ...Option) *actor.Props {
-	return settle(cfg, opts).props(cfg, nil)
+	return settle(opts).props(cfg, nil)
 }
 
-// Supervisor is a running supervisor. Its methods may be called from any
-// goroutine. Each waits for one answer, until ctx is done; errors are
-// *messages.Error, to be asked with errors.Is for their messages.Kind.
+// Supervisor is a running supervisor. Its methods, [Commands] among them, may be
+// called from any goroutine.
 type Supervisor struct {
+	Commands
+
 	system *actor.ActorSystem
 	guard  *actor.PID
 	pid    *actor.PID
 	done   chan struct{}   // closed when the supervisor's actor has ended
 	logged <-chan struct{} // closed when all that it said is in the log
+	source func(context.Context) (config.Config, error)
 
 	closing sync.Once // Close is called by anybody, and does its work once
 	release func() error
@@ -149,8 +169,9 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, &messages.Error{Op: "supervise", Kind: messages.InvalidConfig, Err: err}
 	}
-	o := settle(cfg, opts)
+	o := settle(opts)
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
+	s.Commands, s.source = Commands{s}, o.source
 	if o.host == nil {
 		host, err := platform.New(platform.Options{Guardian: true})
 		if err != nil {
@@ -224,100 +245,4 @@ func (s *Supervisor) Close() error {
 		s.closed = s.release()
 	})
 	return s.closed
-}
-
-func request[R any](ctx context.Context, s *Supervisor, q messages.Request[R]) (R, error) {
-	return ask(ctx, s.done, s.system, s.pid, q)
-}
-
-// Start starts a collector and returns its process id once it has been exec'ed.
-// Cfg is how to run it from now on; nil: as it is known. A collector that is
-// not known needs a type or a configuration.
-func (s *Supervisor) Start(ctx context.Context, id, collectorType string, cfg *config.Collector) (pid int, err error) {
-	reply, err := request(ctx, s, messages.StartCollector{ID: id, Type: collectorType, Config: cfg})
-	return reply.PID, err
-}
-
-// Stop ends a collector: it is asked to, and killed when timeout has passed
-// (zero: what is configured). It returns how the process ended.
-func (s *Supervisor) Stop(ctx context.Context, id string, timeout time.Duration) (messages.Exit, error) {
-	reply, err := request(ctx, s, messages.StopCollector{ID: id, Timeout: timeout})
-	return reply.Exit, err
-}
-
-// Kill ends a collector at once.
-func (s *Supervisor) Kill(ctx context.Context, id string) (messages.Exit, error) {
-	reply, err := request(ctx, s, messages.StopCollector{ID: id, Force: true})
-	return reply.Exit, err
-}
-
-// Restart stops a collector where needed, with timeout as in Stop, starts it,
-// and returns its new process id.
-func (s *Supervisor) Restart(ctx context.Context, id string, timeout time.Duration) (pid int, err error) {
-	reply, err := request(ctx, s, messages.RestartCollector{ID: id, Timeout: timeout})
-	return reply.PID, err
-}
-
-// Pause suspends a running collector.
-func (s *Supervisor) Pause(ctx context.Context, id string) error {
-	_, err := request(ctx, s, messages.PauseCollector{ID: id})
-	return err
-}
-
-// Resume lets a paused collector go on.
-func (s *Supervisor) Resume(ctx context.Context, id string) error {
-	_, err := request(ctx, s, messages.ResumeCollector{ID: id})
-	return err
-}
-
-// Signal sends one signal ("SIGHUP", "hup") to a collector's process, or to its
-// whole group.
-func (s *Supervisor) Signal(ctx context.Context, id, signal string, group bool) error {
-	_, err := request(ctx, s, messages.SignalCollector{ID: id, Signal: signal, Group: group})
-	return err
-}
-
-// Status says what is known about a collector.
-func (s *Supervisor) Status(ctx context.Context, id string) (messages.Status, error) {
-	return request(ctx, s, messages.GetStatus{ID: id})
-}
-
-// List is the status of all collectors, ordered by id.
-func (s *Supervisor) List(ctx context.Context) ([]messages.Status, error) {
-	reply, err := request(ctx, s, messages.ListCollectors{})
-	return reply.Collectors, err
-}
-
-// Health is how well a collector does its work, and why that is thought.
-func (s *Supervisor) Health(ctx context.Context, id string) (messages.Health, []string, error) {
-	reply, err := request(ctx, s, messages.CheckHealth{ID: id})
-	return reply.Health, reply.Reasons, err
-}
-
-// Remove makes the supervisor forget a stopped or failed collector.
-func (s *Supervisor) Remove(ctx context.Context, id string) error {
-	_, err := request(ctx, s, messages.RemoveCollector{ID: id})
-	return err
-}
-
-// Shutdown stops all collectors, in reverse order of their start, each with
-// timeout as in Stop, and returns when nothing is left: the reply says what had
-// to be forced and what would not go. No collector can be started afterwards.
-func (s *Supervisor) Shutdown(ctx context.Context, timeout time.Duration) (messages.ShutdownReply, error) {
-	return request(ctx, s, messages.Shutdown{Timeout: timeout})
-}
-
-// ForceShutdown is a Shutdown that kills; it hurries one that is under way.
-func (s *Supervisor) ForceShutdown(ctx context.Context) (messages.ShutdownReply, error) {
-	return request(ctx, s, messages.Shutdown{Force: true})
-}
-
-// Describe writes what the actors are doing to w, one a line, for people who
-// look for a fault.
-func (s *Supervisor) Describe(ctx context.Context, w io.Writer) error {
-	reply, err := request(ctx, s, messages.DescribeActors{})
-	for _, line := range reply.Actors {
-		_, _ = io.WriteString(w, line+"\n")
-	}
-	return err
 }

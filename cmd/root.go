@@ -110,7 +110,7 @@ within limits, and leaves nothing of them behind.
 		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(noSuchFlag)
-	root.AddCommand(runCommand(), configCommand(), versionCommand(), collectorCommand())
+	root.AddCommand(runCommand(), logsCommand(), configCommand(), versionCommand(), collectorCommand())
 	return root
 }
 

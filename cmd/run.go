@@ -1,12 +1,14 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"strings"
@@ -30,8 +32,13 @@ func runCommand() *cobra.Command {
 		Long: `Run supervises the collectors that the configuration file names, until it is
 asked to end. Without a file it supervises two collectors that are inside this
 binary: procmond, which tells of processes that start and exit, and netmond,
-which tells of sockets that open and close. Their output goes to standard
-output, the log of the supervisor to standard error.
+which tells of sockets that open and close.
+
+What collectors write is kept, in logs/<id>.log of the state directory, rotated
+and compressed; and it is shown on standard output and errors, unless the
+configuration says otherwise ([output] also = []). "proctor logs" shows it again.
+The log of the supervisor goes to standard error, or to the file that [log] path
+names.
 
 SIGNALS
   SIGTERM, SIGINT, Ctrl-C  end all collectors in order; a second one kills them
@@ -55,6 +62,7 @@ EXIT STATUS
 	}
 	file := c.Flags().StringP("config", "c", "", "the configuration file (default: the collectors inside this binary)")
 	format := c.Flags().String("log-format", "auto", "console, json, or auto: console on a terminal")
+	stateDir := c.Flags().String("state-dir", "", "where collectors' output is kept (default: state_dir of the configuration, else "+stateDirs+")")
 	level := c.Flags().String("log-level", "info", "debug, info, warn or error")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		log, flush, err := newLogger(c.ErrOrStderr(), *format, *level)
@@ -68,7 +76,27 @@ EXIT STATUS
 		if err != nil {
 			return err
 		}
-		return supervise(log, cfg)
+		if *stateDir != "" {
+			cfg.ProcessManager.StateDir = *stateDir
+		}
+		kept, err := openCapture(log, cfg)
+		if err != nil {
+			return err
+		}
+		written := func() {}
+		if path := cfg.ProcessManager.LogPath; path != "" && kept != nil {
+			if log, written, err = newLogger(kept.OwnLog(path), *format, *level); err != nil {
+				return err
+			}
+		}
+		err = supervise(log, cfg, kept)
+		written()
+		if kept != nil {
+			if closeErr := kept.Close(); closeErr != nil {
+				_, _ = fmt.Fprintf(c.ErrOrStderr(), "proctor: %v\n", closeErr)
+			}
+		}
+		return err
 	}
 	return c
 }
@@ -90,7 +118,7 @@ func newLogger(w io.Writer, format, level string) (log zerolog.Logger, flush fun
 	case format == "console" || format == "auto" && terminal:
 		_, noColor := os.LookupEnv("NO_COLOR")
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: noColor || !terminal,
-			FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced"},
+			FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced", "by", "correlation", "audit", "denied", "op", "instance", "tail", "lost_lines", "lost_bytes"},
 			PartsOrder:    []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, "collector", zerolog.MessageFieldName},
 			FormatPartValueByName: func(value any, name string) string {
 				if value == nil {
@@ -135,8 +163,35 @@ func builtInConfig() (config.Config, error) {
 	return cfg, nil
 }
 
+// stateDirs says where the state directory is by default.
+const stateDirs = "$PROCTOR_STATE_DIR, /var/lib/proctor for root, ~/.local/state/proctor for others"
+
+// stateDirOf is the state directory of a configuration; empty: there is none.
+func stateDirOf(cfg config.Config) string {
+	return cmp.Or(cfg.ProcessManager.StateDir, config.DefaultStateDir())
+}
+
+// openCapture opens the place where output is kept. Nil: there is none, and
+// collectors write to our own output.
+func openCapture(log zerolog.Logger, cfg config.Config) (*actors.Capture, error) {
+	dir := stateDirOf(cfg)
+	if dir == "" {
+		log.Warn().Msg("collectors' output is not kept, as this user has no state directory; name one with --state-dir or state_dir")
+		return nil, nil
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, failed{err}
+	}
+	kept, err := actors.OpenCapture(dir, os.Stdout, os.Stderr)
+	if err != nil {
+		return nil, failed{err}
+	}
+	return kept, nil
+}
+
 // supervise runs until a signal ends it, or a fault.
-func supervise(log zerolog.Logger, cfg config.Config) (err error) {
+func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture) (err error) {
 	// Before anything is started: a signal that comes now must not be lost.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, watched...)
@@ -146,7 +201,7 @@ func supervise(log zerolog.Logger, cfg config.Config) (err error) {
 	if err != nil {
 		return failed{fmt.Errorf("processes cannot be started on this system: %w", err)}
 	}
-	sup, err := actors.New(cfg, actors.WithHost(host), actors.WithLogger(log))
+	sup, err := actors.New(cfg, actors.WithHost(host), actors.WithLogger(log), actors.WithCapture(kept))
 	if err != nil {
 		return failed{errors.Join(err, host.Close())}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/scheduler"
+	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/collector/lifecycle"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
@@ -32,13 +33,18 @@ type Options struct {
 	// Resolve finds the binary of a collector that does not name one by an
 	// absolute path. It may block; it is called on a goroutine of the host.
 	// Nil: config.Collector.BinaryPath is taken as it is.
-	Resolve func(config.Collector) (path string, err error)
+	Resolve func(config.Collector, config.ProcessManager) (path string, err error)
 
 	// Env is the environment that a collector's own settings are added to.
 	Env []string
 
 	// Stdout and Stderr receive what the processes write. Nil: it is discarded.
 	Stdout, Stderr *os.File
+
+	// Record, if set, makes the recording of what one process writes. Where it
+	// returns nil, Stdout and Stderr are given to the process. Notify is told
+	// what happens to output that cannot be stored. Record must not block.
+	Record func(id string, incarnation uint64, cfg config.Collector, notify func(capture.Notice)) *capture.Recording
 }
 
 // Props describes the actor of one collector. Whoever spawns an actor from the
@@ -67,8 +73,9 @@ type custody struct {
 	process     platform.Process // nil: nothing is there, nor in the making
 	pid         int
 	startedAt   time.Time
-	exit        *messages.Exit // of the last incarnation that ended
-	kill        time.Duration  // the force timeout to use for an heir
+	recording   *capture.Recording // of what the process writes; nil: nobody records it
+	exit        *messages.Exit     // of the last incarnation that ended
+	kill        time.Duration      // the force timeout to use for an heir
 }
 
 type collector struct {
@@ -83,6 +90,7 @@ type collector struct {
 	graceful, forceAfter time.Duration // of the stop under way
 	forced               bool          // it had to be killed, or was to be
 	dying                *messages.Exit
+	storing              bool // it is gone, and what it wrote is not all stored yet
 	permanent            bool
 
 	disarm func()
@@ -99,7 +107,7 @@ type collector struct {
 type order struct {
 	token  uint64
 	event  lifecycle.Event
-	config *config.Collector // of Start
+	run    *messages.RunProcess // of Start
 	signal platform.Signal
 	group  bool
 	err    *messages.Error
@@ -116,16 +124,26 @@ type (
 		timer uint64
 		event lifecycle.Event
 	}
+	// stored says that what the process wrote is stored, after its end.
+	stored struct {
+		incarnation uint64
+		ending      capture.Ending
+		events      []lifecycle.Event
+	}
+	complaint struct{ notice capture.Notice }
 )
 
 // News for a collector that is gone is no news: nobody has to hear of it.
 func (news) IgnoreDeadLetterLogging()    {}
 func (expired) IgnoreDeadLetterLogging() {}
 
+func (stored) IgnoreDeadLetterLogging()    {}
+func (complaint) IgnoreDeadLetterLogging() {}
+
 func (c *collector) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case messages.RunProcess:
-		c.command(ctx, order{token: m.Token, event: lifecycle.Start, config: &m.Config})
+		c.command(ctx, order{token: m.Token, event: lifecycle.Start, run: &m})
 	case messages.EndProcess:
 		c.end(ctx, m)
 	case messages.SuspendProcess:
@@ -138,6 +156,13 @@ func (c *collector) Receive(ctx actor.Context) {
 		if m.incarnation == c.incarnation && c.process != nil {
 			c.hear(ctx, m.notice)
 		}
+	case stored:
+		if m.incarnation == c.incarnation && c.process != nil {
+			c.dying.Tail = m.ending.Tail
+			c.goneWith(ctx, m.events)
+		}
+	case complaint:
+		c.complain(ctx, m.notice)
 	case expired:
 		if m.timer == c.timer {
 			c.expire(ctx, m.event)
@@ -214,6 +239,9 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	case platform.SpawnFailed:
 		var missing *config.NotFoundError
 		c.permanent = errors.As(n.Err, &missing) || errors.Is(n.Err, fs.ErrNotExist)
+		if c.recording != nil {
+			c.recording.Finish(func(capture.Ending) {}) // there is nothing to wait for
+		}
 		c.conclude(&messages.Exit{Incarnation: c.incarnation, Code: -1, At: time.Now(), SpawnError: n.Err.Error()})
 		c.handle(ctx, lifecycle.SpawnFailed)
 	case platform.Exited:
@@ -224,15 +252,43 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 		}
 		// Emptied would follow; taking both at once spares everybody the sight
 		// of a collector that is being cleared of nothing.
-		c.conclude(c.dying)
-		c.handle(ctx, lifecycle.Exited, c.emptied())
+		c.gone(ctx, lifecycle.Exited)
 	case platform.Emptied:
 		if c.dying == nil { // an heir may hear only the end of it
 			c.dying = c.exitOf(n.Exit)
 		}
-		c.conclude(c.dying)
-		c.handle(ctx, c.emptied())
+		c.gone(ctx)
 	}
+}
+
+// gone takes in that nothing is left of the process, when what it wrote is
+// stored: whoever hears of its end can read why.
+func (c *collector) gone(ctx actor.Context, events ...lifecycle.Event) {
+	switch {
+	case c.recording == nil:
+		c.goneWith(ctx, events)
+		return
+	case c.storing: // Emptied, after an Exited that had said so
+		return
+	}
+	c.storing = true
+	root, self, incarnation := ctx.ActorSystem().Root, ctx.Self(), c.incarnation
+	c.recording.Finish(func(e capture.Ending) { root.Send(self, stored{incarnation, e, events}) })
+}
+
+func (c *collector) goneWith(ctx actor.Context, events []lifecycle.Event) {
+	c.conclude(c.dying)
+	c.handle(ctx, append(events, c.emptied())...)
+}
+
+// complain passes on that output cannot be stored, or can again.
+func (c *collector) complain(ctx actor.Context, n capture.Notice) {
+	if n.Err != nil {
+		c.facts = append(c.facts, messages.OutputLost{Reason: n.Err.Error()})
+	} else {
+		c.facts = append(c.facts, messages.OutputStored{Lines: n.Gap.Lines, Bytes: n.Gap.Bytes})
+	}
+	c.flush(ctx)
 }
 
 func (c *collector) emptied() lifecycle.Event {
@@ -246,7 +302,7 @@ func (c *collector) emptied() lifecycle.Event {
 func (c *collector) conclude(e *messages.Exit) {
 	e.Forced = c.forced
 	c.exit, c.ended = e, true
-	c.process, c.pid, c.startedAt, c.dying = nil, 0, time.Time{}, nil
+	c.process, c.pid, c.startedAt, c.dying, c.recording, c.storing = nil, 0, time.Time{}, nil, nil, false
 }
 
 func (c *collector) exitOf(e platform.Exit) *messages.Exit {
@@ -304,7 +360,7 @@ func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
 func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecycle.Event {
 	switch effect {
 	case lifecycle.Spawn:
-		return c.spawn(ctx, *c.order.config)
+		return c.spawn(ctx, c.order.run)
 	case lifecycle.Terminate:
 		if err := c.process.Terminate(); err != nil && !errors.Is(err, platform.ErrNotRunning) {
 			ctx.Logger().Warn("a collector cannot be asked to end, and is killed", "collector", c.id, "pid", c.pid, "error", err)
@@ -353,7 +409,8 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 }
 
 // spawn hands the next incarnation to the host.
-func (c *collector) spawn(ctx actor.Context, cfg config.Collector) []lifecycle.Event {
+func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle.Event {
+	cfg := m.Config
 	c.incarnation++
 	c.kill, c.forceAfter, c.graceful = cfg.ForceTimeout, cfg.ForceTimeout, cfg.GracefulTimeout
 	stop, err := platform.ParseSignal(cmp.Or(cfg.StopSignal, "SIGTERM"))
@@ -374,7 +431,14 @@ func (c *collector) spawn(ctx actor.Context, cfg config.Collector) []lifecycle.E
 		Limits:     limits(cfg.ResourceLimits),
 	}
 	if resolve := c.options.Resolve; resolve != nil {
-		spec.Find = func() (string, error) { return resolve(cfg) }
+		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }
+	}
+	if record := c.options.Record; record != nil {
+		root, self := ctx.ActorSystem().Root, ctx.Self()
+		c.recording = record(c.id, c.incarnation, cfg, func(n capture.Notice) { root.Send(self, complaint{n}) })
+	}
+	if c.recording != nil {
+		spec.Output = c.recording.Open
 	}
 	c.process = c.options.Host.Start(spec, c.listener(ctx))
 	return nil

@@ -41,8 +41,24 @@ type ProcessManager struct {
 	// HeartbeatTimeoutMultiplier is how many heartbeats may be missed. Zero: 3.
 	HeartbeatTimeoutMultiplier int
 
+	// MaxSpawnsPerSecond is how many automatic restarts there may be in a second,
+	// of all collectors together: more wait for their turn. Zero: any number.
+	MaxSpawnsPerSecond int
+
 	// EnableAutoRestart is the master switch of automatic restarts.
 	EnableAutoRestart bool
+
+	// StateDir is where Proctor keeps what has to outlive it (state_dir, at the
+	// top of a file). Empty: DefaultStateDir.
+	StateDir string
+
+	// Output is what becomes of what collectors write, where they do not say
+	// otherwise ([output]).
+	Output Output
+
+	// LogPath is the file that Proctor's own log is written to ([log] path),
+	// rotated as output is. Empty: standard error.
+	LogPath string
 }
 
 // Restart says after which exits a collector is started again.
@@ -53,6 +69,15 @@ const (
 	RestartOnFailure Restart = "on-failure" // a non-zero exit code, a signal, a spawn that failed
 	RestartAlways    Restart = "always"     // every exit that was not asked for
 	RestartNever     Restart = "never"
+)
+
+// Kind says what the end of a process means.
+type Kind string
+
+// The kinds, in the words of the configuration file.
+const (
+	Service Kind = "service" // it is to run on
+	Task    Kind = "task"    // it is to run once, to its end
 )
 
 // A Collector is how one collector is run ([collectors.<id>]).
@@ -103,6 +128,24 @@ type Collector struct {
 
 	// ResourceLimits are what its processes may use at most.
 	ResourceLimits ResourceLimits
+
+	// Output is what becomes of what it writes.
+	Output Output
+
+	// Kind says whether the collector is to run on, or to its end. Empty: Service.
+	Kind Kind
+
+	// SuccessExitCodes are exit codes ("3") and signals ("SIGTERM", "hup") that
+	// count as success, beside code 0.
+	SuccessExitCodes []string
+
+	// NoRestartExitCodes are exit codes and signals after which the collector is
+	// not started again: it has failed.
+	NoRestartExitCodes []string
+
+	// RetryFailedAfter is the time after which one that has failed is started
+	// again, with nothing counted. Zero: never.
+	RetryFailedAfter time.Duration
 
 	// Autostart starts the collector with the supervisor. A file's default is true.
 	Autostart bool

@@ -50,6 +50,7 @@ func (pm ProcessManager) WithDefaults() ProcessManager {
 func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	pm = pm.WithDefaults()
 	fill(&c.Type, TypeOf(id))
+	fill(&c.Kind, Service)
 	fill(&c.Restart, DefaultRestart)
 	fill(&c.MaxRestarts, DefaultMaxRestarts)
 	fill(&c.RestartWindow, DefaultRestartWindow)
@@ -59,6 +60,7 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	fill(&c.GracefulTimeout, pm.DefaultGracefulTimeout)
 	fill(&c.ForceTimeout, pm.DefaultForceTimeout)
 	fill(&c.StopSignal, DefaultStopSignal)
+	c.Output = c.Output.under(pm.Output).WithDefaults()
 	return c
 }
 

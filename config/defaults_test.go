@@ -25,6 +25,7 @@ func TestZeroFieldsMeanTheirDefaults(t *testing.T) {
 	c := config.Collector{}.WithDefaults("procmond-1", config.ProcessManager{DefaultForceTimeout: time.Minute})
 	want := config.Collector{
 		Type:            "procmond",
+		Kind:            config.Service,
 		Restart:         config.RestartOnFailure,
 		MaxRestarts:     3,
 		RestartWindow:   300 * time.Second,
@@ -34,6 +35,11 @@ func TestZeroFieldsMeanTheirDefaults(t *testing.T) {
 		GracefulTimeout: 30 * time.Second,
 		ForceTimeout:    time.Minute,
 		StopSignal:      "SIGTERM",
+		Output: config.Output{
+			Target: config.OutputFile, MaxSizeMB: 50, MaxFiles: 5, MaxAgeDays: config.None, Compress: config.CompressGzip,
+			Format: config.OutputJSON, Streams: config.StreamsApart, Timestamps: config.Off, Lossless: config.Off,
+			MaxLineKB: 256, RateLimit: config.None, TailLines: 20, Also: []string{"inherit"},
+		},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("collector: %+v, want %+v", c, want)
@@ -61,6 +67,11 @@ func TestFillingInDefaultsTwiceChangesNothing(t *testing.T) {
 				RestartWindow:  time.Duration(rapid.IntRange(-1, 2).Draw(t, "window")),
 				BackoffInitial: time.Duration(rapid.IntRange(-1, 2).Draw(t, "initial")),
 				BackoffReset:   time.Duration(rapid.IntRange(-1, 2).Draw(t, "reset")),
+				Output: config.Output{
+					Target:     rapid.SampledFrom([]config.OutputTarget{"", config.OutputFile, config.OutputMemory, config.OutputDiscard}).Draw(t, "target"),
+					MaxAgeDays: rapid.IntRange(-1, 2).Draw(t, "age"),
+					Also:       rapid.SampledFrom([][]string{nil, {}, {"syslog"}}).Draw(t, "also"),
+				},
 			},
 		}}
 		once := c.WithDefaults()

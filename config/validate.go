@@ -46,6 +46,7 @@ func (c Config) Validate() error {
 	for _, id := range sorted(c.Collectors) {
 		f.collector(id, c.Collectors[id])
 	}
+	f.paths(c)
 	return f.problems.err()
 }
 
@@ -106,6 +107,9 @@ func (f *findings) add(key, value, message, hint string, related ...string) {
 
 func (f *findings) processManager(pm ProcessManager) {
 	key := func(parts ...string) string { return Key(append([]string{"process_manager"}, parts...)...) }
+	f.output(func(parts ...string) string { return Key(append([]string{"output"}, parts...)...) }, pm.Output)
+	f.noNUL("state_dir", pm.StateDir)
+	f.noNUL("log.path", pm.LogPath)
 
 	for _, typ := range sorted(pm.CollectorBinaries) {
 		key := key("collector_binaries", typ)
@@ -119,6 +123,9 @@ func (f *findings) processManager(pm ProcessManager) {
 	}
 	f.time(key("default_graceful_timeout_seconds"), pm.DefaultGracefulTimeout)
 	f.time(key("default_force_timeout_seconds"), pm.DefaultForceTimeout)
+	if n := pm.MaxSpawnsPerSecond; n < 0 {
+		f.add(key("max_spawns_per_second"), strconv.Itoa(n), fmt.Sprintf("%d is negative", n), "use a whole number; 0 sets no limit")
+	}
 	interval, multiplier := key("health_check_interval_seconds"), key("heartbeat_timeout_multiplier")
 	f.time(interval, pm.HealthCheckInterval)
 	if 0 < pm.HealthCheckInterval && pm.HealthCheckInterval < MinHealthCheckInterval {
@@ -161,6 +168,15 @@ func (f *findings) collector(id string, c Collector) {
 	if c.AutoRestart && c.Restart == RestartNever {
 		f.add(key("auto_restart"), "true", `auto_restart = true contradicts restart = "never"`, "remove one of them", key("restart"))
 	}
+	if c.Kind != "" && c.Kind != Service && c.Kind != Task {
+		f.add(key("kind"), string(c.Kind), quote(string(c.Kind))+" is not a kind of collector", didYouMean(string(c.Kind), []string{string(Service), string(Task)}))
+	}
+	if c.Kind == Task && c.Restart == RestartAlways {
+		f.add(key("restart"), string(c.Restart), `restart = "always" contradicts kind = "task": a task would never be done`, `use "on-failure"`, key("kind"))
+	}
+	f.exitCodes(key("success_exit_codes"), c.SuccessExitCodes)
+	f.exitCodes(key("no_restart_exit_codes"), c.NoRestartExitCodes)
+	f.time(key("retry_failed_after_seconds"), c.RetryFailedAfter)
 	switch n := c.MaxRestarts; {
 	case n < None:
 		f.add(key("max_restarts"), strconv.Itoa(n), fmt.Sprintf("%d is negative", n), "use a whole number; 0 allows no restarts")
@@ -177,6 +193,7 @@ func (f *findings) collector(id string, c Collector) {
 	f.backoff(key, c)
 	f.limits(key, c.ResourceLimits)
 
+	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
 	if c.StopSignal != "" {
 		if message, hint := stopSignalProblem(c.StopSignal); message != "" {
 			f.add(key("stop_signal"), c.StopSignal, message, hint)

@@ -15,6 +15,9 @@ import (
 type RunProcess struct {
 	Token  uint64
 	Config config.Collector // with all defaults filled in
+
+	// Manager are the settings that its binary is found by.
+	Manager config.ProcessManager
 }
 
 // EndProcess ends the process, if there is one. The outcome comes when it is

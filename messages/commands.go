@@ -60,6 +60,10 @@ type (
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
 	RemoveCollector struct{ ID string }
 
+	// ResetCollector forgets the restarts that are counted against a
+	// collector's limit. One that has failed is stopped then.
+	ResetCollector struct{ ID string }
+
 	// Shutdown stops all collectors, in reverse order of their start, and
 	// accepts no new starts. A second one joins the first, and hurries it if
 	// Force is set.
@@ -80,10 +84,25 @@ type (
 	// CheckHealth asks for the health of one collector.
 	CheckHealth struct{ ID string }
 
+	// InspectCollector asks for everything that is known about one collector.
+	InspectCollector struct{ ID string }
+
+	// GetSupervisor asks for what is known about the supervisor itself. It is
+	// answered by the actor that answers everything else: so it also tells
+	// whether that is well.
+	GetSupervisor struct{}
+
 	// DescribeActors asks the supervisor what its actors are doing, for people
 	// who look for a fault.
 	DescribeActors struct{}
 )
+
+// RecordDenial has the supervisor tell all subscribers that a command was
+// refused before it got here: its caller may not give it.
+type RecordDenial struct {
+	Op, ID string
+	Err    *Error
+}
 
 // The replies.
 type (
@@ -121,6 +140,9 @@ type (
 	// RemoveReply says that the collector is not known any more.
 	RemoveReply struct{ ID string }
 
+	// ResetReply says that nothing is counted any more.
+	ResetReply struct{ ID string }
+
 	// ShutdownReply says what became of the collectors that had to be stopped.
 	ShutdownReply struct {
 		Stopped []string    // ended
@@ -130,6 +152,9 @@ type (
 
 	// ListReply is the status of all collectors, ordered by id.
 	ListReply struct{ Collectors []Status }
+
+	// DenialReply says that all subscribers will hear of it.
+	DenialReply struct{}
 
 	// HealthReply is a collector's health, and why.
 	HealthReply struct {
@@ -149,11 +174,23 @@ type Remainder struct {
 	Reason string
 }
 
-// Subscribe has the supervisor send an [Event] to the actor at PID for
-// everything that happens from now on, until Unsubscribe or the actor's end.
-// The subscriber must take them in faster than they come: who may be slow
-// subscribes through the façade, which drops and says so.
-type Subscribe struct{ Subscriber Subscriber }
+// Subscribe has the supervisor send an [Event] to the actor at Subscriber for
+// everything that happens, until Unsubscribe or the actor's end: from now on,
+// and before that what Since asks for. The subscriber must take them in faster
+// than they come: who may be slow subscribes through the façade, which drops and
+// says so.
+type Subscribe struct {
+	Subscriber Subscriber
+	Since      Since
+}
+
+// Since says from where on a subscriber wants events that have happened already.
+// The supervisor keeps the last few thousand; if some that are wanted have been
+// dropped, a [Lost] stands in their place. The zero Since wants none.
+type Since struct {
+	Seq  uint64    // from the event with this number on; 1 is the beginning
+	Time time.Time // or from this time on
+}
 
 // Unsubscribe ends a subscription.
 type Unsubscribe struct{ Subscriber Subscriber }
@@ -167,8 +204,12 @@ type Subscriber interface {
 	GetId() string
 }
 
-// SubscribeReply says from which event on the subscriber hears everything.
-type SubscribeReply struct{ After uint64 }
+// SubscribeReply says after which event the subscriber hears what is new, and of
+// which life of the supervisor: numbers of another one mean nothing.
+type SubscribeReply struct {
+	After    uint64
+	Instance string
+}
 
 func (StartCollector) answeredBy(StartReply)     {}
 func (StopCollector) answeredBy(StopReply)       {}
@@ -177,13 +218,32 @@ func (PauseCollector) answeredBy(PauseReply)     {}
 func (ResumeCollector) answeredBy(ResumeReply)   {}
 func (SignalCollector) answeredBy(SignalReply)   {}
 func (RemoveCollector) answeredBy(RemoveReply)   {}
+func (ResetCollector) answeredBy(ResetReply)     {}
 func (Shutdown) answeredBy(ShutdownReply)        {}
 func (GetStatus) answeredBy(Status)              {}
 func (ListCollectors) answeredBy(ListReply)      {}
 func (CheckHealth) answeredBy(HealthReply)       {}
+func (InspectCollector) answeredBy(Inspection)   {}
+func (GetSupervisor) answeredBy(SupervisorInfo)  {}
 func (DescribeActors) answeredBy(DescribeReply)  {}
+func (RecordDenial) answeredBy(DenialReply)      {}
+func (ApplyConfig) answeredBy(ApplyReply)        {}
+func (ReloadConfig) answeredBy(ApplyReply)       {}
 func (Subscribe) answeredBy(SubscribeReply)      {}
 func (Unsubscribe) answeredBy(SubscribeReply)    {}
+
+// Changes reports whether a command changes something, or only asks.
+func Changes(command any) bool {
+	switch c := command.(type) {
+	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, RemoveCollector, ResetCollector, Shutdown:
+		return true
+	case ApplyConfig:
+		return !c.DryRun
+	case ReloadConfig:
+		return !c.DryRun
+	}
+	return false
+}
 
 // Subject names a command for errors and logs: what is tried, and on which
 // collector, if it concerns a single one.
@@ -203,10 +263,20 @@ func Subject(command any) (op, id string) {
 		return "signal", c.ID
 	case RemoveCollector:
 		return "remove", c.ID
+	case ResetCollector:
+		return "reset", c.ID
 	case GetStatus:
 		return "status", c.ID
 	case CheckHealth:
 		return "health", c.ID
+	case InspectCollector:
+		return "inspect", c.ID
+	case RecordDenial:
+		return "record denial", c.ID
+	case ApplyConfig, ReloadConfig:
+		return "reload", ""
+	case GetSupervisor:
+		return "supervisor", ""
 	case Shutdown:
 		return "shutdown", ""
 	case ListCollectors:
@@ -235,12 +305,88 @@ type Status struct {
 	Uptime    time.Duration // how long ago that was
 
 	RestartCount int       // automatic restarts since the last start that was asked for
-	NextRestart  time.Time // when it is started again; zero where no restart is due
+	NextRestart  time.Time // when it is started again; zero where no restart is due, and no other try after a failure
 	LastExit     *Exit     // how the last process ended; nil before
 	Reason       string    // why it is in this state, where that is not plain
 
 	Health        Health
 	HealthReasons []string
+
+	Totals Totals // since the collector is known
+}
+
+// Totals count what has happened to a collector since it is known.
+type Totals struct {
+	Starts        uint64 // processes that were started
+	Restarts      uint64 // automatic restarts
+	SpawnFailures uint64 // starts that led to no process
+	Clean         uint64 // ends with exit code 0
+	Failures      uint64 // ends with another exit code
+	Signals       uint64 // ends by a signal
+	Forced        uint64 // ends that had to be forced
+	Faults        uint64 // ends by a fault of an actor
+
+	// LastStart is how long the last start took, from the order to the exec.
+	LastStart time.Duration
+}
+
+// Inspection is everything that is known about a collector.
+type Inspection struct {
+	Status
+	Config       config.Collector // in force, with all defaults
+	Wanted       bool             // it is to be up
+	Declared     bool             // it stands in the configuration; else it was started by a command
+	RestartsLeft int              // automatic restarts that are allowed now; -1 if none ever happen
+	Detail       string           // where its actor really is, for people who look for a fault
+}
+
+// SupervisorInfo is what is known about the supervisor itself.
+type SupervisorInfo struct {
+	Instance  string // names this life of it: events are numbered within
+	PID       int    // of the program that it is part of
+	StartedAt time.Time
+	Closing   bool   // no more starts are accepted
+	LastEvent uint64 // its number
+
+	States [NumStates]int // how many collectors are in each state
+
+	// Commands count what was answered: by operation ("start"), then by how it
+	// went: "ok", or the code of the error.
+	Commands map[string]map[string]uint64
+
+	// Spawns tell how long starts took, from the order to the exec.
+	Spawns Histogram
+
+	// Mailbox is how many messages wait for the supervisor's actor.
+	Mailbox int
+}
+
+// A Histogram counts durations.
+type Histogram struct {
+	Counts [NumBuckets]uint64 // of those up to each of Buckets that are not in the one before
+	Count  uint64             // of all
+	Sum    time.Duration      // of all
+}
+
+// NumBuckets is how many buckets a histogram has.
+const NumBuckets = 12
+
+// Buckets are the upper bounds of a histogram's buckets.
+var Buckets = [NumBuckets]time.Duration{
+	500 * time.Microsecond, time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond,
+	50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second,
+}
+
+// Observe counts one more duration.
+func (h *Histogram) Observe(d time.Duration) {
+	h.Count++
+	h.Sum += d
+	for i, bound := range Buckets {
+		if d <= bound {
+			h.Counts[i]++
+			return
+		}
+	}
 }
 
 // Exit is how a process ended, or that there never was one.
@@ -256,6 +402,10 @@ type Exit struct {
 	Ran         time.Duration
 	SpawnError  string // why there was no process, if that is what happened
 	Fault       string // what went wrong in Proctor itself, if that ended it
+
+	// Tail is the last lines that it wrote, long ones cut, the oldest first, where
+	// its output is captured.
+	Tail []string
 
 	// What it used, as far as the system tells.
 	UserTime   time.Duration

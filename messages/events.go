@@ -12,6 +12,7 @@ type Event struct {
 	At          time.Time
 	ID          string // the collector; empty for what concerns the supervisor
 	Incarnation uint64 // which of its processes; 0 before the first
+	Origin      Origin // whose command has led to it; zero: nobody's, or the program's own
 	Fact        Fact
 }
 
@@ -78,6 +79,33 @@ type (
 	// ShuttingDown says that no more starts are accepted.
 	ShuttingDown struct{}
 
+	// Begun is the first event of a supervisor's life.
+	Begun struct {
+		Instance string // names this life
+		PID      int    // of the program that the supervisor is part of
+	}
+
+	// ConfigApplied says that another configuration has been put in force.
+	ConfigApplied struct {
+		Added, Removed, Changed int
+		Failed                  []string // ids of those that could not be brought to what it asks for
+	}
+
+	// Audited says what became of a command that changes something and came
+	// from outside. Origin says whose it was.
+	Audited struct {
+		Op     string
+		Err    *Error // nil: it was carried out
+		Denied bool   // the caller may not give it: it was not even tried
+	}
+	// OutputLost says that output of the collector cannot be stored: Reason says
+	// why. It goes on; what there is no room for is dropped and counted.
+	OutputLost struct{ Reason string }
+
+	// OutputStored says that it can again. Lines and Bytes were dropped meanwhile;
+	// the log has a mark where they are missing.
+	OutputStored struct{ Lines, Bytes uint64 }
+
 	// Lost stands in the place of events that a slow subscriber missed.
 	Lost struct{ Count uint64 }
 )
@@ -91,6 +119,11 @@ func (StopForced) fact()       {}
 func (TerminateFailure) fact() {}
 func (Crashed) fact()          {}
 func (ShuttingDown) fact()     {}
+func (Begun) fact()            {}
+func (ConfigApplied) fact()    {}
+func (Audited) fact()          {}
+func (OutputLost) fact()       {}
+func (OutputStored) fact()     {}
 func (Lost) fact()             {}
 
 // String describes how a process ended in words: "exit code 3", "signal

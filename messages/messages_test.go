@@ -81,8 +81,9 @@ func TestStatesAndHealthsAreTheirWords(t *testing.T) {
 
 func TestEveryCommandHasASubject(t *testing.T) {
 	for _, command := range []any{
-		StartCollector{}, StopCollector{}, RestartCollector{}, PauseCollector{}, ResumeCollector{}, SignalCollector{}, RemoveCollector{},
-		Shutdown{}, GetStatus{}, ListCollectors{}, CheckHealth{}, DescribeActors{}, Subscribe{}, Unsubscribe{},
+		StartCollector{}, StopCollector{}, RestartCollector{}, PauseCollector{}, ResumeCollector{}, SignalCollector{}, RemoveCollector{}, ResetCollector{},
+		Shutdown{}, GetStatus{}, ListCollectors{}, CheckHealth{}, InspectCollector{}, GetSupervisor{}, DescribeActors{},
+		ApplyConfig{}, ReloadConfig{}, RecordDenial{}, Subscribe{}, Unsubscribe{},
 	} {
 		v := reflect.New(reflect.TypeOf(command)).Elem()
 		hasID := v.FieldByName("ID").IsValid()

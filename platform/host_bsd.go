@@ -184,17 +184,19 @@ func (h *host) spawner() {
 			p.failed(closedError(&p.spec))
 			continue
 		}
-		if find := p.spec.Find; find != nil {
-			path, err := find()
-			if err != nil {
-				p.failed(err)
-				continue
-			}
-			p.spec.Path = path
-		}
-		if missing, err := limitsOf(&p.spec); err != nil {
+		if err := p.spec.prepare(); err != nil {
 			p.failed(err)
-		} else if pid, err := h.forkExec(&p.spec); err != nil {
+			continue
+		}
+		missing, err := limitsOf(&p.spec)
+		if err != nil {
+			p.spec.release()
+			p.failed(err)
+			continue
+		}
+		pid, err := h.forkExec(&p.spec)
+		p.spec.release()
+		if err != nil {
 			p.failed(diagnose(&p.spec, err))
 		} else {
 			p.started(pid, missing)

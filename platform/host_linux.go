@@ -436,15 +436,13 @@ func (s *spawner) start(p *process) {
 		s.h.forking.RLock()
 		defer s.h.forking.RUnlock()
 	}
-	if find := p.spec.Find; find != nil {
-		path, err := find()
-		if err != nil {
-			p.failed(err)
-			return
-		}
-		p.spec.Path = path
+	err := p.spec.prepare()
+	if err != nil {
+		p.failed(err)
+		return
 	}
 	pid, err := s.spawn(p)
+	p.spec.release()
 	if err != nil {
 		p.failed(diagnose(&p.spec, err))
 		return

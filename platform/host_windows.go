@@ -211,14 +211,12 @@ func (p *process) start() {
 		p.failed(closedError(&p.spec))
 		return
 	}
-	if find := p.spec.Find; find != nil {
-		path, err := find()
-		if err != nil {
-			p.failed(err)
-			return
-		}
-		p.spec.Path = path
+	if err := p.spec.prepare(); err != nil {
+		p.failed(err)
+		return
 	}
+	spec := p.spec
+	defer spec.release()
 	missing, err := limitsOf(&p.spec)
 	if err != nil {
 		p.failed(err)

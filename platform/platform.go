@@ -75,6 +75,12 @@ type Spec struct {
 	// file may block. Its error becomes that of SpawnFailed.
 	Find func() (path string, err error)
 
+	// Output, where it is set, is called on a spawner, after Find, to get Stdout
+	// and Stderr: opening a file may block, too. The host closes both (they may be
+	// the same) when it has tried to start the process. An error of it becomes
+	// that of SpawnFailed.
+	Output func() (stdout, stderr *os.File, err error)
+
 	Args   []string // the arguments after the program's name
 	Env    []string // KEY=value: the whole environment, nothing is added but the host's mark
 	Dir    string   // the working directory; empty: the host's own

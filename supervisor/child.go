@@ -20,6 +20,9 @@ type child struct {
 	props  *actor.Props
 	config config.Collector // with all defaults
 
+	declared *config.Collector // what the configuration says of it; nil: it was started by a command
+	totals   messages.Totals
+
 	wanted  bool            // up, or down
 	started uint64          // which of the supervisor's starts was its last
 	report  messages.Report // the last word of its actor
@@ -44,18 +47,25 @@ type volatile struct {
 	heir   bool // it has not yet said what the actor before it has left
 	revive bool // it is to be started whatever its policy says: the fault was the supervisor's
 
-	run    uint64         // the token of the RunProcess under way; 0: none
-	failed *messages.Exit // how that went wrong, until its outcome is here
-	ends   map[uint64]messages.EndProcess
-	reborn uint64 // the token of the EndProcess that a restart waits for; 0: none
+	origin  messages.Origin // of the command under way
+	run     uint64          // the token of the RunProcess under way; 0: none
+	ordered time.Time       // when it was given
+	failed  *messages.Exit  // how that went wrong, until its outcome is here
+	ends    map[uint64]messages.EndProcess
+	reborn  uint64 // the token of the EndProcess that a restart waits for; 0: none
 
 	// Who waits for the process to be up, to be gone, to be another; and for
 	// other orders.
 	starts, stops, restarts []one
 	others                  map[uint64]one
 
+	change *change // what a reload under way waits for; nil: nothing
+
 	next   time.Time // when the restart is due; zero: none is
 	cancel func()    // its timer
+
+	retry  time.Time // when one that has failed is tried again; zero: it is not
+	unwait func()    // its timer
 }
 
 // inherit prepares for another actor in the place of the child's. Until that
@@ -73,6 +83,43 @@ func (c *child) forget() bool {
 	c.cancel()
 	c.next, c.cancel = time.Time{}, nil
 	return true
+}
+
+// giveUp drops the next try after a failure, and reports whether there was one.
+func (c *child) giveUp() bool {
+	if c.retry.IsZero() {
+		return false
+	}
+	c.unwait()
+	c.retry, c.unwait = time.Time{}, nil
+	return true
+}
+
+// settled forgets whose command it was that is done.
+func (c *child) settled() {
+	if c.run == 0 && len(c.ends) == 0 && len(c.others) == 0 && c.reborn == 0 {
+		c.origin = messages.Origin{}
+	}
+}
+
+// tally counts the end of a process, or that there was none.
+func (c *child) tally(e messages.Exit) {
+	t := &c.totals
+	switch {
+	case e.Fault != "":
+		t.Faults++
+	case e.SpawnError != "":
+		t.SpawnFailures++
+	case e.Signal != "":
+		t.Signals++
+	case e.Code != 0:
+		t.Failures++
+	default:
+		t.Clean++
+	}
+	if e.Forced {
+		t.Forced++
+	}
 }
 
 // callers is everybody who waits for an answer about the child.
@@ -107,7 +154,10 @@ func (c *child) status(pm config.ProcessManager, now time.Time) messages.Status 
 		ID: c.id, Type: c.config.Type, State: c.state(),
 		PID: c.report.PID, Incarnation: c.report.Incarnation,
 		Since: c.since, StartedAt: c.report.StartedAt,
-		RestartCount: c.count, NextRestart: c.next, LastExit: c.report.Exit, Reason: c.reason,
+		RestartCount: c.count, NextRestart: c.next, LastExit: c.report.Exit, Reason: c.reason, Totals: c.totals,
+	}
+	if status.NextRestart.IsZero() {
+		status.NextRestart = c.retry
 	}
 	if !status.StartedAt.IsZero() {
 		status.Uptime = now.Sub(status.StartedAt)

@@ -51,13 +51,15 @@ func (s *supervisor) start(ctx actor.Context, m messages.StartCollector) {
 		}
 		c.config = cfg.WithDefaults(m.ID, s.manager)
 	}
-	c.starts = append(c.starts, s.caller("start"))
+	c.origin = s.asking.origin
+	c.starts = append(c.starts, s.caller())
 	s.wantUp(ctx, c)
 }
 
 // wantUp is a start that was asked for: nothing that was is counted any more.
 func (s *supervisor) wantUp(ctx actor.Context, c *child) {
 	c.forget()
+	c.giveUp()
 	c.wanted, c.revive = true, false
 	c.history, c.count, c.cause, c.reason = restart.History{}, 0, "", ""
 	s.run(ctx, c)
@@ -67,8 +69,8 @@ func (s *supervisor) wantUp(ctx actor.Context, c *child) {
 func (s *supervisor) run(ctx actor.Context, c *child) {
 	s.starts++
 	c.started = s.starts
-	c.run = s.nextToken()
-	ctx.Request(c.pid, messages.RunProcess{Token: c.run, Config: c.config})
+	c.run, c.ordered = s.nextToken(), time.Now()
+	ctx.Request(c.pid, messages.RunProcess{Token: c.run, Config: c.config, Manager: s.manager})
 	s.show(ctx, c)
 }
 
@@ -93,6 +95,12 @@ func (s *supervisor) stop(ctx actor.Context, m messages.StopCollector) {
 	}
 	switch state := c.state(); state {
 	case messages.Stopped, messages.Failed:
+		if c.giveUp() {
+			c.rest, c.reason = messages.Stopped, ""
+			s.show(ctx, c)
+			s.respond(ctx, stopReply(c))
+			return
+		}
 		text := "there is nothing to stop"
 		if c.stuck() {
 			text = fmt.Sprintf("process %d has been killed and is still there; the collector is stopped when it is gone", c.report.PID)
@@ -100,26 +108,22 @@ func (s *supervisor) stop(ctx actor.Context, m messages.StopCollector) {
 		s.respond(ctx, &messages.Error{Op: "stop", ID: c.id, Kind: messages.InvalidState, State: state, Text: text})
 		return
 	}
-	c.wanted, c.revive, c.reborn = false, false, 0
-	stopped := messages.Error{Kind: messages.InvalidState, State: messages.Stopping, Text: "a stop came in between"}
-	s.refuse(ctx, c.starts, c.id, stopped)
-	s.refuse(ctx, c.restarts, c.id, stopped)
-	c.starts, c.restarts = nil, nil
-
-	if c.forget() { // a restart was due: there is no process
-		c.rest, c.reason = messages.Stopped, ""
-		s.show(ctx, c)
+	c.origin = s.asking.origin
+	s.interrupt(ctx, c, "a stop came in between")
+	s.lower(ctx, c, "a stop came in between")
+	if !c.busy() { // a restart was due: there is no process
 		s.respond(ctx, stopReply(c))
+		c.origin = messages.Origin{}
 		return
 	}
-	c.stops = append(c.stops, s.caller("stop"))
+	c.stops = append(c.stops, s.caller())
 	s.end(ctx, c, m.Force, m.Timeout)
 }
 
 // stopped answers all who waited for the end of a process, with how it was.
 func (s *supervisor) stopped(ctx actor.Context, c *child) {
 	for _, caller := range c.stops {
-		s.answer(ctx, caller.sender, stopReply(c))
+		s.answer(ctx, caller, stopReply(c))
 	}
 	c.stops = nil
 }
@@ -146,7 +150,8 @@ func (s *supervisor) restart(ctx actor.Context, m messages.RestartCollector) {
 		return
 	}
 	underway := len(c.restarts) > 0
-	c.restarts = append(c.restarts, s.caller("restart"))
+	c.origin = s.asking.origin
+	c.restarts = append(c.restarts, s.caller())
 	if underway {
 		return
 	}
@@ -170,10 +175,11 @@ func (s *supervisor) pass(ctx actor.Context, op, id string, order func(token uin
 		return
 	}
 	token := s.nextToken()
+	c.origin = s.asking.origin
 	if c.others == nil {
 		c.others = map[uint64]one{}
 	}
-	c.others[token] = s.caller(op)
+	c.others[token] = s.caller()
 	ctx.Request(c.pid, order(token))
 }
 
@@ -190,14 +196,39 @@ func (s *supervisor) remove(ctx actor.Context, m messages.RemoveCollector) {
 		s.respond(ctx, &messages.Error{Op: "remove", ID: c.id, Kind: messages.InvalidState, State: state, Text: text})
 		return
 	}
+	c.origin = s.asking.origin
+	s.drop(ctx, c)
+	s.respond(ctx, messages.RemoveReply{ID: c.id})
+}
+
+// drop forgets a collector that has no process.
+func (s *supervisor) drop(ctx actor.Context, c *child) {
 	// An order may have been carried out, and its outcome be still on its way:
 	// there will be nobody to hear it.
+	c.giveUp()
 	s.stopped(ctx, c)
 	s.refuse(ctx, slices.Collect(maps.Values(c.others)), c.id, messages.Error{Kind: messages.InvalidState, State: c.state(), Text: "it ended, and was removed"})
 	delete(s.children, c.id)
 	ctx.Stop(c.pid)
 	s.publish(ctx, c, messages.Removed{})
-	s.respond(ctx, messages.RemoveReply{ID: c.id})
+	if c.change != nil {
+		s.changed(ctx, c.change, nil)
+	}
+}
+
+// reset forgets what is counted against a collector.
+func (s *supervisor) reset(ctx actor.Context, m messages.ResetCollector) {
+	c := s.find(ctx, "reset", m.ID)
+	if c == nil {
+		return
+	}
+	c.history, c.count = restart.History{}, 0
+	if c.state() == messages.Failed && !c.stuck() {
+		c.giveUp()
+		c.rest, c.reason = messages.Stopped, ""
+		s.show(ctx, c)
+	}
+	s.respond(ctx, messages.ResetReply{ID: c.id})
 }
 
 func (s *supervisor) list() messages.ListReply {
@@ -207,6 +238,42 @@ func (s *supervisor) list() messages.ListReply {
 		reply.Collectors[i] = c.status(s.manager, now)
 	}
 	return reply
+}
+
+func (s *supervisor) inspect(c *child) messages.Inspection {
+	now := time.Now()
+	return messages.Inspection{
+		Status: c.status(s.manager, now), Config: c.config, Wanted: c.wanted, Declared: c.declared != nil,
+		RestartsLeft: restart.PolicyOf(c.config, s.manager).Left(c.history, now), Detail: c.describe(),
+	}
+}
+
+func (s *supervisor) info() messages.SupervisorInfo {
+	info := messages.SupervisorInfo{
+		Instance: s.options.Instance, PID: s.options.PID, StartedAt: s.startedAt, Closing: s.closing, LastEvent: s.seq,
+		Commands: make(map[string]map[string]uint64, len(s.commands)), Spawns: s.spawns, Mailbox: s.mailbox.UserMessageCount(),
+	}
+	for op, results := range s.commands {
+		info.Commands[op] = maps.Clone(results)
+	}
+	for _, c := range s.children {
+		info.States[c.state()]++
+	}
+	return info
+}
+
+// count counts an answer.
+func (s *supervisor) count(op string, failure *messages.Error) {
+	result := "ok"
+	if failure != nil {
+		result = failure.Kind.Code()
+	}
+	results := s.commands[op]
+	if results == nil {
+		results = map[string]uint64{}
+		s.commands[op] = results
+	}
+	results[result]++
 }
 
 func (s *supervisor) describe(ctx actor.Context) messages.DescribeReply {

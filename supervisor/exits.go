@@ -1,11 +1,14 @@
 package supervisor
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"github.com/proctord/proctor/supervisor/restart"
 )
@@ -44,6 +47,7 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 		c.failed = &exit // first those who wait for the start are told
 		return
 	}
+	c.tally(exit)
 	expected := !c.wanted || c.reborn != 0
 	s.publish(ctx, c, messages.Exited{Exit: exit, Expected: expected})
 	switch {
@@ -57,12 +61,14 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 		c.revive = false
 		s.run(ctx, c)
 		return
+	case c.change != nil && !c.succeeded(exit) && s.rollBack(ctx, c, &messages.Error{Kind: messages.SpawnFailed, Text: fmt.Sprintf("%v after %v of its first %v", exit, exit.Ran.Round(time.Millisecond), trial)}):
+		return
 	}
 	// What was never there will not be there in a moment. But a binary that is
 	// missing after it has run is probably just being replaced.
 	policy := restart.PolicyOf(c.config, s.manager)
 	decision, history := policy.Next(c.history, restart.Exit{
-		At: exit.At, Ran: exit.Ran, Success: exit.Success(), Permanent: c.report.Permanent && c.count == 0, Cause: exit.String(),
+		At: exit.At, Ran: exit.Ran, Success: c.succeeded(exit), Final: c.final(exit), Permanent: c.report.Permanent && c.count == 0, Cause: exit.String(),
 	}, s.options.Random())
 	c.history = history
 	if !decision.Restart {
@@ -70,10 +76,15 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 		c.rest = messages.Stopped
 		if decision.Failed {
 			c.rest = messages.Failed
+			if last := lastLine(exit.Tail); last != "" {
+				c.reason += "; last output: " + last
+			}
+			s.tryLater(ctx, c)
 		}
 		return
 	}
 	now := time.Now()
+	decision.After += s.guard.Take(now.Add(decision.After))
 	c.cause, c.reason = exit.String(), exit.String()
 	s.publish(ctx, c, messages.RestartScheduled{
 		Cause: c.cause, After: decision.After, At: now.Add(decision.After),
@@ -91,6 +102,41 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 	ctx.Send(ctx.Self(), m)
 }
 
+// lastLine is the last line that says something.
+func lastLine(tail []string) string {
+	for _, line := range slices.Backward(tail) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return ""
+}
+
+// succeeded reports whether the settings take this end for a success.
+func (c *child) succeeded(e messages.Exit) bool {
+	return e.Success() || e.SpawnError == "" && e.Fault == "" && config.ListsExit(c.config.SuccessExitCodes, e.Code, e.Signal)
+}
+
+// final reports whether the settings forbid a restart after this end.
+func (c *child) final(e messages.Exit) bool {
+	return e.SpawnError == "" && e.Fault == "" && config.ListsExit(c.config.NoRestartExitCodes, e.Code, e.Signal)
+}
+
+// tryLater has one that has failed started again some time, if it is to be.
+func (s *supervisor) tryLater(ctx actor.Context, c *child) {
+	if after := c.config.RetryFailedAfter; after > 0 {
+		c.retry = time.Now().Add(after)
+		c.unwait = s.after(ctx, after, retry{c.id, c.started})
+	}
+}
+
+// retryDue starts one that has failed again, unless something has come in between.
+func (s *supervisor) retryDue(ctx actor.Context, m retry) {
+	if c := s.children[m.id]; c != nil && c.started == m.start && c.giveUp() {
+		s.wantUp(ctx, c)
+	}
+}
+
 // restartDue starts the next process, unless something has come in between.
 func (s *supervisor) restartDue(ctx actor.Context, m due) {
 	c := s.children[m.id]
@@ -99,6 +145,7 @@ func (s *supervisor) restartDue(ctx actor.Context, m due) {
 	}
 	c.next, c.cancel = time.Time{}, nil
 	c.count++
+	c.totals.Restarts++
 	s.run(ctx, c)
 }
 
@@ -114,8 +161,9 @@ func (s *supervisor) settle(ctx actor.Context, m messages.Outcome) {
 		s.settleRun(ctx, c, m)
 	} else if caller, ok := c.others[m.Token]; ok {
 		delete(c.others, m.Token)
-		s.answer(ctx, caller.sender, reply(caller.op, c.id, m.Err))
+		s.answer(ctx, caller, reply(caller.op, c.id, m.Err))
 	}
+	c.settled()
 }
 
 func reply(op, id string, err *messages.Error) any {
@@ -136,6 +184,11 @@ func reply(op, id string, err *messages.Error) any {
 
 func (s *supervisor) settleRun(ctx actor.Context, c *child, m messages.Outcome) {
 	c.run = 0
+	if m.Err == nil {
+		c.totals.Starts++
+		c.totals.LastStart = time.Since(c.ordered)
+		s.spawns.Observe(c.totals.LastStart)
+	}
 	if c.reborn == 0 { // else it was ended by a restart, which goes on with a new one
 		starts, restarts := c.starts, c.restarts
 		c.starts, c.restarts = nil, nil
@@ -144,12 +197,15 @@ func (s *supervisor) settleRun(ctx actor.Context, c *child, m messages.Outcome) 
 			s.refuse(ctx, restarts, c.id, *m.Err)
 		} else {
 			for _, caller := range starts {
-				s.answer(ctx, caller.sender, messages.StartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
+				s.answer(ctx, caller, messages.StartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
 			}
 			for _, caller := range restarts {
-				s.answer(ctx, caller.sender, messages.RestartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
+				s.answer(ctx, caller, messages.RestartReply{ID: c.id, PID: m.PID, Incarnation: c.report.Incarnation})
 			}
 		}
+	}
+	if c.reborn == 0 && s.cameUp(ctx, c, m.Err) {
+		return
 	}
 	if c.failed != nil {
 		exit := *c.failed
@@ -179,6 +235,12 @@ func (s *supervisor) settleEnd(ctx actor.Context, c *child, m messages.Outcome) 
 	}
 	s.left(ctx, c, m)
 	s.show(ctx, c)
+	if ch := c.change; ch != nil && m.Err != nil {
+		failure := *m.Err
+		s.changed(ctx, ch, &failure)
+	} else if ch != nil && ch.Action == messages.Remove && !c.busy() {
+		s.drop(ctx, c)
+	}
 }
 
 func (s *supervisor) childOf(pid *actor.PID) *child {
@@ -210,11 +272,16 @@ func (s *supervisor) terminated(ctx actor.Context, who *actor.PID) {
 	// it from the heir. A restart that is due stays due.
 	before := c.volatile
 	c.inherit()
+	c.change, c.origin = before.change, before.origin
 	c.revive, c.ends, c.reborn = before.revive, before.ends, before.reborn
 	c.starts, c.stops, c.restarts = before.starts, before.stops, before.restarts
 	c.next, c.cancel = before.next, before.cancel
+	c.retry, c.unwait = before.retry, before.unwait
 	s.spawnChild(ctx, c)
 	s.publish(ctx, c, messages.Crashed{Reason: "the collector's actor had a fault and was replaced"})
+	if before.run != 0 && c.change != nil {
+		s.changed(ctx, c.change, &fault)
+	}
 	for _, m := range c.ends {
 		ctx.Request(c.pid, m)
 	}

@@ -16,7 +16,7 @@ type shutdown struct {
 
 func (s *supervisor) shutDown(ctx actor.Context, m messages.Shutdown) {
 	if s.shutdown != nil {
-		s.shutdown.callers = append(s.shutdown.callers, s.caller("shutdown"))
+		s.shutdown.callers = append(s.shutdown.callers, s.caller())
 		if m.Force {
 			for c := range s.shutdown.pending {
 				s.end(ctx, c, true, 0)
@@ -26,20 +26,21 @@ func (s *supervisor) shutDown(ctx actor.Context, m messages.Shutdown) {
 		return
 	}
 	s.closing = true
-	s.shutdown = &shutdown{callers: []one{s.caller("shutdown")}, pending: map[*child]bool{}}
-	s.publish(ctx, nil, messages.ShuttingDown{})
+	s.shutdown = &shutdown{callers: []one{s.caller()}, pending: map[*child]bool{}}
+	origin := s.shutdown.callers[0].origin
+	s.tell(ctx, messages.Event{Origin: origin, Fact: messages.ShuttingDown{}})
 
 	children := s.ordered()
 	slices.SortStableFunc(children, func(a, b *child) int { return int(b.started) - int(a.started) })
-	closing := messages.Error{Kind: messages.InvalidState, State: messages.Stopping, Text: "the supervisor is shutting down"}
+	const closing = "the supervisor is shutting down"
 	for _, c := range children {
-		c.wanted, c.revive, c.reborn = false, false, 0
-		s.refuse(ctx, append(c.starts, c.restarts...), c.id, closing)
-		c.starts, c.restarts = nil, nil
+		c.origin = origin
+		if c.change != nil {
+			s.changed(ctx, c.change, &messages.Error{Kind: messages.InvalidState, State: messages.Stopping, Text: closing})
+		}
+		s.lower(ctx, c, closing)
+		c.giveUp()
 		switch {
-		case c.forget():
-			c.rest, c.reason = messages.Stopped, ""
-			s.show(ctx, c)
 		case c.stuck():
 			s.shutdown.reply.Left = append(s.shutdown.reply.Left, messages.Remainder{ID: c.id, PID: c.report.PID, Reason: c.reason})
 		case c.busy():
@@ -74,7 +75,7 @@ func (s *supervisor) shutdownDone(ctx actor.Context) {
 		return
 	}
 	for _, caller := range s.shutdown.callers {
-		s.answer(ctx, caller.sender, s.shutdown.reply)
+		s.answer(ctx, caller, s.shutdown.reply)
 	}
 	s.shutdown.callers = nil
 }

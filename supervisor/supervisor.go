@@ -30,6 +30,7 @@ import (
 	"github.com/asynkron/protoactor-go/scheduler"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/supervisor/restart"
 )
 
 // Options say what a supervisor looks after.
@@ -45,6 +46,11 @@ type Options struct {
 	// Subscribers receive every event there is, from the first on.
 	Subscribers []*actor.PID
 
+	// Instance names this life of the supervisor, and PID is the process that it
+	// lives in: who reads its events hears both.
+	Instance string
+	PID      int
+
 	// Random returns numbers in [0, 1), for the jitter of delays. Nil: random ones.
 	Random func() float64
 }
@@ -55,12 +61,17 @@ func Props(o Options) *actor.Props {
 		o.Random = rand.Float64
 	}
 	o.Config.ProcessManager = o.Config.ProcessManager.WithDefaults()
-	l := &ledger{children: map[string]*child{}, subscribers: slices.Clone(o.Subscribers)}
+	l := &ledger{children: map[string]*child{}, subscribers: slices.Clone(o.Subscribers),
+		manager: o.Config.ProcessManager, guard: restart.Guard{Rate: o.Config.ProcessManager.MaxSpawnsPerSecond}, startedAt: time.Now(), commands: map[string]map[string]uint64{}}
+	mailbox := actor.Unbounded()
 	return actor.PropsFromProducer(func() actor.Actor {
-		s := &supervisor{options: o, manager: o.Config.ProcessManager, ledger: l}
+		s := &supervisor{options: o, ledger: l}
 		s.mode.Become(s.serving)
 		return s
-	}, actor.WithSupervisor(stopOnPanic))
+	}, actor.WithSupervisor(stopOnPanic), actor.WithMailbox(func() actor.Mailbox {
+		l.mailbox = mailbox()
+		return l.mailbox
+	}))
 }
 
 // stopOnPanic leaves it to the supervisor what to do about a child with a fault.
@@ -76,23 +87,44 @@ type ledger struct {
 	subscribers []*actor.PID
 	begun       bool // all that the configuration names is known
 	closing     bool // no more starts
+
+	manager   config.ProcessManager // in force, with all defaults
+	startedAt time.Time
+	recent    ring // of events
+	commands  map[string]map[string]uint64
+	spawns    messages.Histogram
+	guard     restart.Guard
+	mailbox   actor.Mailbox
 }
 
 type supervisor struct {
 	options Options
-	manager config.ProcessManager
 	*ledger
 	mode actor.Behavior // serving, then draining
 
-	token    uint64     // of the last order
-	asking   *actor.PID // whose command is being handled
-	shutdown *shutdown  // nil: none is under way, or was
+	token    uint64    // of the last order
+	asking   one       // whose command is being handled; zero once it is answered, or waits
+	shutdown *shutdown // nil: none is under way, or was
+	reload   *reload   // nil: none is under way
 }
 
 // one is a caller that waits for an answer.
 type one struct {
-	op     string
-	sender *actor.PID
+	op, id  string
+	sender  *actor.PID // nil: he does not care
+	origin  messages.Origin
+	audited bool // subscribers hear what became of it
+}
+
+// asked is whoever sent the command that ctx is about.
+func asked(ctx actor.Context) one {
+	caller := one{sender: ctx.Sender()}
+	caller.op, caller.id = messages.Subject(ctx.Message())
+	if header := ctx.MessageHeader(); header != nil && header.Length() > 0 {
+		caller.origin = messages.OriginFrom(header.Get)
+		caller.audited = caller.origin != messages.Origin{} && messages.Changes(ctx.Message())
+	}
+	return caller
 }
 
 // due is the supervisor telling itself that a restart's delay is over.
@@ -103,15 +135,21 @@ type due struct {
 
 func (due) IgnoreDeadLetterLogging() {}
 
+// retry is the supervisor telling itself that one that has failed may be tried
+// again.
+type retry due
+
+func (retry) IgnoreDeadLetterLogging() {}
+
 func (s *supervisor) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Restarting, *actor.Stopping: // whoever was being answered still has to be
-	case messages.Report, messages.Outcome:
+	case messages.Report, messages.Outcome, due, retry, proven, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
 	default:
-		s.asking = ctx.Sender()
+		s.asking = asked(ctx)
 	}
 	s.mode.Receive(ctx)
-	s.asking = nil
+	s.asking = one{}
 }
 
 func (s *supervisor) serving(ctx actor.Context) {
@@ -132,6 +170,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		})
 	case messages.RemoveCollector:
 		s.remove(ctx, m)
+	case messages.ResetCollector:
+		s.reset(ctx, m)
 	case messages.Shutdown:
 		s.shutDown(ctx, m)
 	case messages.GetStatus:
@@ -145,6 +185,17 @@ func (s *supervisor) serving(ctx actor.Context) {
 			status := c.status(s.manager, time.Now())
 			s.respond(ctx, messages.HealthReply{ID: c.id, Health: status.Health, Reasons: status.HealthReasons})
 		}
+	case messages.InspectCollector:
+		if c := s.find(ctx, "inspect", m.ID); c != nil {
+			s.respond(ctx, s.inspect(c))
+		}
+	case messages.GetSupervisor:
+		s.respond(ctx, s.info())
+	case messages.ApplyConfig:
+		s.apply(ctx, m)
+	case messages.RecordDenial:
+		s.tell(ctx, messages.Event{ID: m.ID, Origin: s.asking.origin, Fact: messages.Audited{Op: m.Op, Err: m.Err, Denied: true}})
+		s.respond(ctx, messages.DenialReply{})
 	case messages.DescribeActors:
 		s.respond(ctx, s.describe(ctx))
 	case messages.Subscribe:
@@ -160,6 +211,10 @@ func (s *supervisor) serving(ctx actor.Context) {
 		s.settle(ctx, m)
 	case due:
 		s.restartDue(ctx, m)
+	case retry:
+		s.retryDue(ctx, m)
+	case proven:
+		s.proved(ctx, m)
 
 	case *actor.Started:
 		s.begin(ctx)
@@ -174,6 +229,7 @@ func (s *supervisor) serving(ctx actor.Context) {
 	case *actor.Stopped:
 	default:
 		ctx.Logger().Warn("the supervisor does not know this message", "message", fmt.Sprintf("%T", m))
+		s.respond(ctx, &messages.Error{Op: s.asking.op, Kind: messages.Internal, Text: "the supervisor does not know this command"})
 	}
 }
 
@@ -195,6 +251,9 @@ func (s *supervisor) draining(ctx actor.Context) {
 // begin makes what the configuration asks for; after a fault, what the ledger
 // says there was.
 func (s *supervisor) begin(ctx actor.Context) {
+	if s.seq == 0 {
+		s.publish(ctx, nil, messages.Begun{Instance: s.options.Instance, PID: s.options.PID})
+	}
 	for _, c := range s.ordered() {
 		c.inherit()
 		c.revive = c.wanted
@@ -209,6 +268,7 @@ func (s *supervisor) begin(ctx actor.Context) {
 			continue
 		}
 		c := s.add(ctx, id, s.options.Config.Collectors[id])
+		c.declare(s.options.Config.Collectors[id])
 		if c.config.Autostart {
 			s.wantUp(ctx, c)
 		}
@@ -220,7 +280,7 @@ func (s *supervisor) begin(ctx actor.Context) {
 func (s *supervisor) abandon(ctx actor.Context, why string) {
 	fail := func(callers []one) {
 		for _, caller := range callers {
-			s.answer(ctx, caller.sender, &messages.Error{Op: caller.op, Kind: messages.Internal, Text: why})
+			s.answer(ctx, caller, &messages.Error{Op: caller.op, ID: caller.id, Kind: messages.Internal, Text: why})
 		}
 	}
 	for _, c := range s.children {
@@ -232,15 +292,20 @@ func (s *supervisor) abandon(ctx actor.Context, why string) {
 		fail(s.shutdown.callers)
 		s.shutdown = nil
 	}
-	if s.asking != nil {
-		fail([]one{{"command", s.asking}})
-		s.asking = nil
+	if s.reload != nil {
+		fail([]one{s.reload.caller})
+		s.reload = nil
+	}
+	if s.asking != (one{}) {
+		fail([]one{s.asking})
+		s.asking = one{}
 	}
 }
 
 // add makes a collector known.
 func (s *supervisor) add(ctx actor.Context, id string, cfg config.Collector) *child {
 	c := &child{id: id, props: s.options.Child(id), config: cfg.WithDefaults(id, s.manager), since: time.Now()}
+	c.origin = s.asking.origin
 	s.children[id] = c
 	s.spawnChild(ctx, c)
 	s.publish(ctx, c, messages.Added{Type: c.config.Type})
@@ -284,22 +349,27 @@ func (s *supervisor) notFound(op, id string) *messages.Error {
 // respond answers the message that is being handled.
 func (s *supervisor) respond(ctx actor.Context, reply any) {
 	s.answer(ctx, s.asking, reply)
-	s.asking = nil
+	s.asking = one{}
 }
 
-// answer sends a reply to a caller, if there is one: a command may come from
-// somebody who does not care.
-func (s *supervisor) answer(ctx actor.Context, to *actor.PID, reply any) {
-	if to != nil {
-		ctx.Send(to, reply)
+// answer sends a reply to a caller. Every command comes through here once: so it
+// is counted here, and told to all who are to hear of it.
+func (s *supervisor) answer(ctx actor.Context, to one, reply any) {
+	failure, _ := reply.(*messages.Error)
+	s.count(to.op, failure)
+	if to.audited {
+		s.tell(ctx, messages.Event{ID: to.id, Origin: to.origin, Fact: messages.Audited{Op: to.op, Err: failure}})
+	}
+	if to.sender != nil {
+		ctx.Send(to.sender, reply)
 	}
 }
 
 // caller takes the sender of the message that is being handled as one that
 // waits: from here on it is answered from a child's record.
-func (s *supervisor) caller(op string) one {
-	caller := one{op, s.asking}
-	s.asking = nil
+func (s *supervisor) caller() one {
+	caller := s.asking
+	s.asking = one{}
 	return caller
 }
 
@@ -307,7 +377,7 @@ func (s *supervisor) refuse(ctx actor.Context, callers []one, id string, e messa
 	for _, caller := range callers {
 		refusal := e
 		refusal.Op, refusal.ID = caller.op, id
-		s.answer(ctx, caller.sender, &refusal)
+		s.answer(ctx, caller, &refusal)
 	}
 }
 

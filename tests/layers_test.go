@@ -15,21 +15,23 @@ const module = "github.com/proctord/proctor/"
 // layers lists what each package may import of this module. A package that is
 // not listed has not been given its place yet.
 var layers = map[string][]string{
-	"config":                 {},
-	"config/toml":            {"config"},
-	"platform":               {},
-	"platform/platformtest":  {"platform"},
-	"messages":               {"config"},
-	"collector/lifecycle":    {"messages"},
-	"collector":              {"collector/lifecycle", "config", "messages", "platform"},
-	"supervisor/restart":     {"config"},
-	"supervisor":             {"config", "messages", "supervisor/restart"}, // never collector: they only talk
-	"actors":                 {"collector", "config", "messages", "platform", "supervisor"},
-	"cmd/internal/jsonlines": {},
-	"cmd/internal/procmond":  {"cmd/internal/jsonlines"},
-	"cmd/internal/netmond":   {"cmd/internal/jsonlines"},
-	"cmd":                    {"actors", "cmd/internal/netmond", "cmd/internal/procmond", "config", "config/toml", "messages", "platform"},
-	"cmd/proctor":            {"cmd"},
+	"config":                    {},
+	"config/toml":               {"config"},
+	"platform":                  {},
+	"platform/platformtest":     {"platform"},
+	"messages":                  {"config"},
+	"collector/lifecycle":       {"messages"},
+	"collector/capture":         {},
+	"collector/capture/forward": {"collector/capture"},
+	"collector":                 {"collector/capture", "collector/lifecycle", "config", "messages", "platform"},
+	"supervisor/restart":        {"config"},
+	"supervisor":                {"config", "messages", "supervisor/restart"}, // never collector: they only talk
+	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "config", "messages", "platform", "supervisor"},
+	"cmd/internal/jsonlines":    {},
+	"cmd/internal/procmond":     {"cmd/internal/jsonlines"},
+	"cmd/internal/netmond":      {"cmd/internal/jsonlines"},
+	"cmd":                       {"actors", "collector/capture", "cmd/internal/netmond", "cmd/internal/procmond", "config", "config/toml", "messages", "platform"},
+	"cmd/proctor":               {"cmd"},
 }
 
 // forbidden lists what packages must not import from outside, and why. A path
@@ -41,6 +43,7 @@ var forbidden = map[string]map[string]string{
 	},
 	"config":              {"github.com/asynkron/protoactor-go/": "settings know no actors", "github.com/pelletier/go-toml/": "reading files is config/toml's"},
 	"collector/lifecycle": {"github.com/asynkron/protoactor-go/": "it is a function", "os": "it is a function", "time": "it reads no clock", "sync": "it is a function"},
+	"collector/capture":   {"github.com/asynkron/protoactor-go/": "it knows no actors", "github.com/rs/zerolog": "it tells its owner"},
 	"supervisor/restart":  {"github.com/asynkron/protoactor-go/": "it is arithmetic", "os": "it is arithmetic", "math/rand/v2": "its dice are given to it", "sync": "it is arithmetic"},
 	"collector":           {"sync": "state belongs to the mailbox", "os/exec": "that is platform's", "syscall": "that is platform's", "golang.org/x/sys/": "that is platform's"},
 	"supervisor":          {"sync": "state belongs to the mailbox", "os": "it owns no process", "os/exec": "it owns no process", "syscall": "it owns no process", "github.com/rs/zerolog": "it says events; logging them is the façade's"},

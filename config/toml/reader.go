@@ -157,6 +157,7 @@ const (
 	formText    = "a string"
 	formTexts   = "an array of strings"
 	formTextMap = "a table of strings"
+	formCodes   = "an array of exit codes and signal names"
 	formBool    = "true or false"
 	formCount   = "a whole number"
 	formCounts  = "an array of whole numbers"
@@ -287,6 +288,33 @@ func wordMap[T any](name, placeholder, doc string, field func(*T) *map[string]st
 	}
 }
 
+// exitCodes is an array of numbers and names.
+func exitCodes[T any](name, doc string, field func(*T) *[]string) key[T] {
+	return key[T]{name: name, doc: doc, form: formCodes, read: func(d *document, at string, n *node, into *T) {
+		if n.kind != array || n.origin == header {
+			hint := ""
+			if n.kind == integer {
+				hint = "write [" + shown(n) + "]"
+			} else if n.scalar() {
+				hint = "write [" + strconv.Quote(shown(n)) + "]"
+			}
+			d.wrong(at, n, formCodes, hint)
+			return
+		}
+		list := make([]string, 0, len(n.elements))
+		for i, element := range n.elements {
+			at := config.Element(at, i)
+			d.values[at] = element
+			if element.kind != text && element.kind != integer {
+				d.wrong(at, element, "an exit code or the name of a signal", `for example 3, or "SIGTERM"`)
+				continue
+			}
+			list = append(list, element.text)
+		}
+		*field(into) = list
+	}}
+}
+
 // flag is true or false.
 func flag[T any](name, doc string, field func(*T) *bool) key[T] {
 	return key[T]{name: name, doc: doc, form: formBool, read: func(d *document, at string, n *node, into *T) {
@@ -302,6 +330,21 @@ func flag[T any](name, doc string, field func(*T) *bool) key[T] {
 			return
 		}
 		*field(into) = n.text == "true"
+	}}
+}
+
+// toggle is true or false, where not saying either is a third thing.
+func toggle[T any](name, doc string, field func(*T) *config.Switch) key[T] {
+	yes := flag(name, doc, func(t *T) *bool { return new(bool) })
+	return key[T]{name: name, doc: doc, form: formBool, read: func(d *document, at string, n *node, into *T) {
+		switch {
+		case n.kind != boolean:
+			yes.read(d, at, n, into) // it says what is wrong
+		case n.text == "true":
+			*field(into) = config.On
+		default:
+			*field(into) = config.Off
+		}
 	}}
 }
 

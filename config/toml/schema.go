@@ -13,6 +13,10 @@ var fileKeys = keyTable[config.Config]{
 	keys: []key[config.Config]{
 		nested("process_manager", processManagerKeys, func(c *config.Config) *config.ProcessManager { return &c.ProcessManager }).
 			also("process-manager", "processmanager", "manager", "supervisor", "supervisord", "proctor"),
+		word("state_dir", "where what has to outlive Proctor is kept; default: PROCTOR_STATE_DIR, else /var/lib/proctor for root, ~/.local/state/proctor for others",
+			func(c *config.Config) *string { return &c.ProcessManager.StateDir }).also("statedir", "state_directory", "data_dir", "datadir"),
+		nested("output", outputKeys("[output]"), func(c *config.Config) *config.Output { return &c.ProcessManager.Output }).also("outputs", "logging", "logs"),
+		nested("log", logKeys, func(c *config.Config) *pm { return &c.ProcessManager }),
 		each("collectors", "<id>", collectorKeys, freshCollector, func(c *config.Config) *map[string]config.Collector { return &c.Collectors }).
 			also("collector", "programs", "program", "services", "service", "processes", "process"),
 	},
@@ -49,6 +53,8 @@ var processManagerKeys = keyTable[pm]{
 			func(m *pm) *time.Duration { return &m.HealthCheckInterval }),
 		count("heartbeat_timeout_multiplier", "heartbeats that may be missed before a collector that sends them is unhealthy; default 3", neverBeats,
 			func(m *pm) *int { return &m.HeartbeatTimeoutMultiplier }),
+		count("max_spawns_per_second", "automatic restarts of all collectors together in a second, more wait for their turn; 0, the default, sets no limit", zero[int]{},
+			func(m *pm) *int { return &m.MaxSpawnsPerSecond }),
 		flag("enable_auto_restart", "master switch of automatic restarts; default false",
 			func(m *pm) *bool { return &m.EnableAutoRestart }).also("auto_restart", "autorestart"),
 	},
@@ -60,7 +66,7 @@ var collectorKeys = keyTable[col]{
 	title: "[collectors.<id>]",
 	keys: []key[col]{
 		word("type", `collector type, which names the binary; default: the id without a trailing -<number>`,
-			func(c *col) *string { return &c.Type }).also("collector_type", "kind"),
+			func(c *col) *string { return &c.Type }).also("collector_type"),
 		word("binary_path", "the executable; default: found by type",
 			func(c *col) *string { return &c.BinaryPath }).also("command", "cmd", "exec", "execstart", "exec_start", "executable", "program", "path", "binary"),
 		words("args", "arguments",
@@ -93,8 +99,17 @@ var collectorKeys = keyTable[col]{
 		word("stop_signal", `signal that asks the collector to end, by name or number; default "SIGTERM"; on Windows always CTRL_BREAK`,
 			func(c *col) *string { return &c.StopSignal }).also("stopsignal", "killsignal", "kill_signal"),
 		nested("resource_limits", limitKeys, func(c *col) *config.ResourceLimits { return &c.ResourceLimits }).also("limits", "resources", "resource_limit"),
+		word("kind", `"service" (the default) is to run on, "task" to run once, to its end`,
+			func(c *col) *config.Kind { return &c.Kind }),
+		exitCodes("success_exit_codes", "exit codes, and signals by name, that count as success beside 0",
+			func(c *col) *[]string { return &c.SuccessExitCodes }).also("successexitstatus", "exitcodes"),
+		exitCodes("no_restart_exit_codes", "exit codes, and signals by name, after which the collector is not started again",
+			func(c *col) *[]string { return &c.NoRestartExitCodes }).also("restartpreventexitstatus", "stop_exit_codes"),
+		seconds("retry_failed_after_seconds", "time after which one that has failed is started again, with nothing counted; 0 is never; default 0", zero[time.Duration]{},
+			func(c *col) *time.Duration { return &c.RetryFailedAfter }),
 		flag("autostart", "start with the supervisor; default true",
 			func(c *col) *bool { return &c.Autostart }).also("auto_start", "enabled"),
+		nested("output", ownOutputKeys, func(c *col) *config.Output { return &c.Output }).also("log", "logs", "logging", "stdout", "stderr", "stdout_logfile", "standardoutput"),
 	},
 }
 
@@ -133,6 +148,69 @@ var limitKeys = keyTable[lim]{
 		flag("limits_required", "do not start it where one of the limits cannot be had; default false: that is a warning",
 			func(l *lim) *bool { return &l.Required }).also("required"),
 	},
+}
+
+var logKeys = keyTable[pm]{
+	title: "[log]",
+	keys: []key[pm]{
+		word("path", "file that Proctor's own log is written to, rotated as output is; default: standard error",
+			func(m *pm) *string { return &m.LogPath }).also("file", "logfile", "filename"),
+	},
+}
+
+type output = config.Output
+
+var (
+	noSize        = zero[int]{refuse: "use 1 or more, or leave it out for 50"}
+	noFiles       = zero[int]{refuse: "use 2 or more, or leave it out for 5"}
+	noLine        = zero[int]{refuse: "use 1 or more, or leave it out for 256"}
+	noTail        = zero[int]{refuse: "use 1 or more, or leave it out for 20"}
+	unlimited     = zero[int]{means: config.None}
+	ownOutputKeys = func() keyTable[output] {
+		t := outputKeys("[collectors.<id>.output]")
+		t.keys = append(t.keys, word("path", "the file; default: logs/<id>.log in the state directory",
+			func(o *output) *string { return &o.Path }).also("file", "logfile", "filename", "stdout_logfile"))
+		return t
+	}()
+)
+
+// outputKeys is what both tables of outputs may contain.
+func outputKeys(title string) keyTable[output] {
+	return keyTable[output]{
+		title: title,
+		keys: []key[output]{
+			word("target", `where output is kept: "file" (the default), "memory", "inherit" (Proctor's own output) or "discard"`,
+				func(o *output) *config.OutputTarget { return &o.Target }).also("to", "destination", "driver"),
+			count("max_size_mb", "size at which a file is rotated, in MiB; of a memory, its size; default 50, of a memory 1", noSize,
+				func(o *output) *int { return &o.MaxSizeMB }).also("max_size", "maxsize", "stdout_logfile_maxbytes", "max-size"),
+			count("max_files", "files in all, the one that is written included; default 5", noFiles,
+				func(o *output) *int { return &o.MaxFiles }).also("max_backups", "stdout_logfile_backups", "max-file", "maxbackups"),
+			count("max_age_days", "age at which a rotated file is removed; 0, the default, is never", unlimited,
+				func(o *output) *int { return &o.MaxAgeDays }).also("max_age", "maxage", "maxagedays"),
+			word("compress", `what becomes of rotated files: "gzip" (the default), "zstd" or "none"`,
+				func(o *output) *config.Compression { return &o.Compress }).also("compression"),
+			word("format", `how lines are written: "json" (the default: time, stream, id, incarnation, text) or "raw"`,
+				func(o *output) *config.OutputFormat { return &o.Format }),
+			word("streams", `standard output and errors "apart" (the default) or "together", in the order in which they were written`,
+				func(o *output) *config.OutputStreams { return &o.Streams }).also("redirect_stderr"),
+			toggle("timestamps", "raw lines begin with their time; default false",
+				func(o *output) *config.Switch { return &o.Timestamps }).also("timestamp"),
+			toggle("lossless", "the collector waits for the disk, rather than that lines are dropped and counted; default false",
+				func(o *output) *config.Switch { return &o.Lossless }).also("blocking"),
+			count("max_line_kb", "longer lines are cut into several records, in KiB; default 256", noLine,
+				func(o *output) *int { return &o.MaxLineKB }).also("max_line"),
+			count("rate_limit_lines_per_second", "more lines are dropped and counted; 0, the default, is no limit", unlimited,
+				func(o *output) *int { return &o.RateLimit }).also("rate_limit", "ratelimit"),
+			words("mask", "expressions whose matches are replaced by *** before anything is stored or passed on",
+				func(o *output) *[]string { return &o.Mask }).also("masks", "redact"),
+			word("multiline_start", "expression: lines that it does not match belong to the record before them",
+				func(o *output) *string { return &o.MultilineStart }).also("multiline"),
+			count("tail_lines", "last lines that are kept for a collector's exit; default 20", noTail,
+				func(o *output) *int { return &o.TailLines }).also("tail"),
+			words("also", "who is given a copy: "+config.AlsoForms+`; default ["inherit"]`,
+				func(o *output) *[]string { return &o.Also }).also("forward", "copy_to"),
+		},
+	}
 }
 
 // A KeyDoc describes one key that a file may contain.

@@ -42,7 +42,11 @@ func TestEveryKeySetsItsField(t *testing.T) {
 			DefaultForceTimeout:        2500 * time.Millisecond,
 			HealthCheckInterval:        500 * time.Millisecond,
 			HeartbeatTimeoutMultiplier: 5,
+			MaxSpawnsPerSecond:         50,
 			EnableAutoRestart:          true,
+			StateDir:                   "/srv/state",
+			Output:                     config.Output{Target: config.OutputMemory, MaxSizeMB: 7, Also: []string{}},
+			LogPath:                    "/srv/proctor.log",
 		},
 		Collectors: map[string]config.Collector{
 			"procmond-1": {
@@ -53,7 +57,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				ClearEnv:        true,
 				WorkingDir:      "/srv",
 				AutoRestart:     true,
-				Restart:         config.RestartAlways,
+				Restart:         config.RestartOnFailure,
 				MaxRestarts:     16,
 				RestartWindow:   1000 * time.Second,
 				BackoffInitial:  time.Millisecond,
@@ -66,12 +70,24 @@ func TestEveryKeySetsItsField(t *testing.T) {
 					CPUPercent: 150, CPUWeight: 50, MemoryMaxMB: 200, MemoryHighMB: 150, SwapMaxMB: config.None, TasksMax: 64,
 					OpenFiles: 1024, CoreMB: config.None, Nice: -5, OOMScoreAdjust: 500, CPUAffinity: []int{0, 1}, Required: true,
 				},
+
+				Kind:               config.Task,
+				SuccessExitCodes:   []string{"3", "SIGTERM"},
+				NoRestartExitCodes: []string{"78", "hup"},
+				RetryFailedAfter:   10 * time.Minute,
+				Output: config.Output{
+					Target: config.OutputFile, Path: "/srv/procmond.log", MaxSizeMB: 10, MaxFiles: 3, MaxAgeDays: 14,
+					Compress: config.CompressZstd, Format: config.OutputRaw, Streams: config.StreamsTogether,
+					Timestamps: config.On, Lossless: config.On, MaxLineKB: 64, RateLimit: 1000, TailLines: 5,
+					Mask: []string{`password=\S+`}, MultilineStart: `^\S`, Also: []string{"inherit", "syslog+udp://logs:514"},
+				},
 			},
 			"zeroes": {
 				MaxRestarts:    config.None,
 				RestartWindow:  config.Forever,
 				BackoffInitial: config.None,
 				BackoffReset:   config.None,
+				Output:         config.Output{MaxAgeDays: config.None, RateLimit: config.None, Lossless: config.Off, Timestamps: config.Off},
 				Autostart:      true,
 			},
 		},
@@ -125,7 +141,7 @@ func TestThereAreManyWaysToWriteTheSame(t *testing.T) {
 
 func TestPositionsCountCharactersWhateverTheLineEnds(t *testing.T) {
 	for text, want := range map[string]string{
-		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, collectors",
+		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, collectors",
 		"[collectors.web]\r\nx_y_z = 1\r\n": "f:2:1: ",
 		"collectors.web = { working_dir = 'äöü', \t args = 1 }": "f:1:50: collectors.web.args: expected an array of strings",
 		"collectors.web.args = [ 'ä',\n\n  1 ]":                 "f:3:3: collectors.web.args[1]: expected a string, not 1",

@@ -41,6 +41,7 @@ type Exit struct {
 	Ran       time.Duration
 	Success   bool
 	Permanent bool   // starting the same again would fail the same way
+	Final     bool   // the settings say that there is no restart after such an end
 	Cause     string // in words: "exit code 3"
 }
 
@@ -75,6 +76,8 @@ func (p Policy) Next(h History, e Exit, jitter float64) (Decision, History) {
 		return Decision{Failed: true, Reason: e.Cause}, h
 	case e.Success && (!p.Enabled || p.Mode != config.RestartAlways):
 		return Decision{Reason: "it ended by itself with " + e.Cause}, h
+	case e.Final:
+		return Decision{Failed: !e.Success, Reason: e.Cause + ", which is in no_restart_exit_codes"}, h
 	case !p.Enabled:
 		return Decision{Failed: true, Reason: e.Cause + "; automatic restarts are off"}, h
 	case p.Mode == config.RestartNever:
@@ -102,6 +105,14 @@ func (p Policy) Next(h History, e Exit, jitter float64) (Decision, History) {
 
 // Recent is how many restarts count against the limit at a time.
 func (p Policy) Recent(h History, now time.Time) int { return len(p.recent(h.restarts, now)) }
+
+// Left is how many restarts are allowed at a time; -1 if none ever happen.
+func (p Policy) Left(h History, now time.Time) int {
+	if !p.Enabled || p.Mode == config.RestartNever {
+		return -1
+	}
+	return max(p.Max-p.Recent(h, now), 0)
+}
 
 func (p Policy) recent(restarts []time.Time, now time.Time) []time.Time {
 	if p.Window <= 0 {

@@ -132,6 +132,7 @@ func condition(name string) (bool, error) {
 func setUp(env *testscript.Env) error {
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv("CHILD", filepath.Join(bin, "child"))
+	env.Setenv("PROCTOR_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 	env.Setenv("NO_COLOR", "1")
 	env.Setenv("STRANGER", stranger())
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // our programs end when they are told to

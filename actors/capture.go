@@ -1,0 +1,246 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/proctord/proctor/collector/capture"
+	"github.com/proctord/proctor/collector/capture/forward"
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+)
+
+// A Capture keeps what collectors write, and reads it again. Its methods may be
+// called from any goroutine.
+type Capture struct {
+	store    *capture.Store
+	stateDir string
+	stdout   *shared
+	stderr   *shared
+
+	// Leaf I/O, made once for all collectors that have them: a collector's actor
+	// only looks them up.
+	mu         sync.Mutex
+	forwarders map[string]*forward.Forwarder
+}
+
+// OpenCapture opens the place where output is kept: a directory that is made if
+// need be, and that no other supervisor may use at the same time. Stdout and
+// stderr are where output is shown of collectors whose Output.Also has "inherit";
+// nil: nowhere.
+func OpenCapture(stateDir string, stdout, stderr io.Writer) (*Capture, error) {
+	store, err := capture.Open(capture.Options{Dir: filepath.Join(stateDir, "run")})
+	if err != nil {
+		return nil, &messages.Error{Op: "capture output", Kind: messages.IO, Err: err}
+	}
+	return &Capture{
+		store: store, stateDir: stateDir, stdout: newShared(stdout), stderr: newShared(stderr),
+		forwarders: map[string]*forward.Forwarder{},
+	}, nil
+}
+
+// Close stores what there still is, and releases everything. The error says what
+// could not be stored.
+func (c *Capture) Close() error {
+	err := c.store.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.forwarders {
+		_ = f.Close()
+	}
+	clear(c.forwarders)
+	c.stdout.flush(time.Second)
+	c.stderr.flush(time.Second)
+	return err
+}
+
+// Logs reads what collectors have written: those with these ids, or all. With
+// q.Follow it ends with ctx. An error is about the collector that the record
+// beside it names; the others are read all the same.
+func (c *Capture) Logs(ctx context.Context, ids []string, q capture.Query) iter.Seq2[capture.Record, error] {
+	return func(yield func(capture.Record, error) bool) {
+		logs := c.store.Logs()
+		for _, id := range ids {
+			if !slices.ContainsFunc(logs, func(l capture.Log) bool { return l.ID == id }) &&
+				!yield(capture.Record{ID: id}, &messages.Error{Op: "logs", ID: id, Kind: messages.ProcessNotFound, Text: "nothing has been captured of it"}) {
+				return
+			}
+		}
+		if len(ids) > 0 {
+			logs = slices.DeleteFunc(logs, func(l capture.Log) bool { return !slices.Contains(ids, l.ID) })
+		}
+		for r, err := range c.store.Read(ctx, logs, q) {
+			if err != nil {
+				err = &messages.Error{Op: "logs", ID: r.ID, Kind: messages.IO, Err: err}
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// OwnLog is where the log of the program itself can be written: a file, rotated
+// as output is. Writing to it never blocks.
+func (c *Capture) OwnLog(path string) io.Writer {
+	return c.store.Writer("log", capture.Settings{Path: path})
+}
+
+// record makes the recording of one process. It is called by a collector's actor.
+func (c *Capture) record(id string, incarnation uint64, cfg config.Collector, notify func(capture.Notice)) *capture.Recording {
+	o := cfg.Output.WithDefaults()
+	if o.Target == config.OutputInherit {
+		return nil
+	}
+	set := SettingsOf(o, id, c.stateDir)
+	set.Notify = notify
+	for _, also := range o.Also {
+		if f := c.forwarder(also); f != nil {
+			set.Also = append(set.Also, f)
+		}
+	}
+	return c.store.Begin(id, incarnation, set)
+}
+
+// SettingsOf is how the output of the collector with this id is captured.
+func SettingsOf(o config.Output, id, stateDir string) capture.Settings {
+	o = o.WithDefaults()
+	set := capture.Settings{
+		Target: capture.Target(o.Target), Path: o.PathOf(id, stateDir),
+		MaxSize: int64(o.MaxSizeMB) << 20, MaxFiles: o.MaxFiles, MaxAge: time.Duration(max(o.MaxAgeDays, 0)) * 24 * time.Hour,
+		Compress: capture.Compression(o.Compress), Format: capture.Format(o.Format),
+		Timestamps: o.Timestamps == config.On, Together: o.Streams == config.StreamsTogether, Lossless: o.Lossless == config.On,
+		MaxLine: o.MaxLineKB << 10, RateLimit: max(o.RateLimit, 0), TailLines: o.TailLines,
+	}
+	for _, expression := range o.Mask {
+		if re, err := regexp.Compile(expression); err == nil { // the configuration is valid
+			set.Masks = append(set.Masks, re)
+		}
+	}
+	if o.MultilineStart != "" {
+		set.Multiline, _ = regexp.Compile(o.MultilineStart)
+	}
+	return set
+}
+
+// forwarder is who is given a copy.
+func (c *Capture) forwarder(also string) capture.Forwarder {
+	if also == config.AlsoInherit {
+		return shown{c}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.forwarders[also]; f != nil {
+		return f
+	}
+	f, err := forward.Of(also)
+	if err != nil {
+		return nil // the configuration is valid
+	}
+	c.forwarders[also] = f
+	return f
+}
+
+// shown shows records on the program's own output.
+type shown struct{ c *Capture }
+
+func (s shown) Forward(r capture.Record) {
+	if r.Stream == capture.Stderr {
+		s.c.stderr.line(r.Text, r.Partial)
+	} else {
+		s.c.stdout.line(r.Text, r.Partial)
+	}
+}
+
+// sharedLimit is how many bytes wait for somebody who reads them slowly.
+const sharedLimit = 1 << 20
+
+// A shared is an output that several write to, none of whom waits for it: not
+// for a terminal that was stopped, nor for a pipe that is full. What there is no
+// room for is dropped, and it says how much that was. It has a goroutine while
+// there is something to be written.
+type shared struct {
+	w io.Writer
+
+	mu      sync.Mutex // leaf I/O
+	buffer  []byte
+	spare   []byte
+	writing bool
+	missed  uint64
+	idle    *sync.Cond
+}
+
+func newShared(w io.Writer) *shared {
+	if f, ok := w.(*os.File); ok && f == nil {
+		w = nil
+	}
+	s := &shared{w: w}
+	s.idle = sync.NewCond(&s.mu)
+	return s
+}
+
+func (s *shared) line(text []byte, partial bool) {
+	if s.w == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.buffer)+len(text) > sharedLimit {
+		s.missed++
+		return
+	}
+	if s.missed > 0 {
+		s.buffer = fmt.Appendf(s.buffer, "proctor: %d lines are not shown here, as they came too fast; see proctor logs\n", s.missed)
+		s.missed = 0
+	}
+	s.buffer = append(s.buffer, text...)
+	if !partial {
+		s.buffer = append(s.buffer, '\n')
+	}
+	if !s.writing {
+		s.writing = true
+		go s.write()
+	}
+}
+
+func (s *shared) write() {
+	s.mu.Lock()
+	for len(s.buffer) > 0 {
+		batch := s.buffer
+		s.buffer, s.spare = s.spare[:0], nil
+		s.mu.Unlock()
+		_, _ = s.w.Write(batch) // nobody may be there any more: it is kept all the same
+		s.mu.Lock()
+		s.spare = batch[:0]
+	}
+	s.writing = false
+	s.idle.Broadcast()
+	s.mu.Unlock()
+}
+
+// flush waits until all is written, but not for ever.
+func (s *shared) flush(patience time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		s.mu.Lock()
+		for s.writing {
+			s.idle.Wait()
+		}
+		s.mu.Unlock()
+		close(done)
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}

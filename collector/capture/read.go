@@ -1,0 +1,409 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// A Query says which records to read. The zero value is all there are.
+type Query struct {
+	Since, Until time.Time      // not before, not after
+	Grep         *regexp.Regexp // matches the text
+	Stream       Stream
+	Run          uint64 // of the process with this incarnation number
+	Previous     bool   // of the process before the last
+	Last         int    // only the last so many of all collectors together; 0: all
+	New          bool   // nothing of what is there already: for Follow
+	Follow       bool   // wait for more
+	After        Cursor // go on where another reader has stopped; collectors that it does not name are read from the beginning
+}
+
+// wanted is what a record has to be.
+type wanted struct {
+	since, until time.Time
+	grep         *regexp.Regexp
+	literal      []byte // that every line which grep matches contains
+	stream       Stream
+	run          uint64
+}
+
+func (w *wanted) match(r *Record) bool {
+	switch {
+	case !w.since.IsZero() && r.Time.Before(w.since) && !r.Time.IsZero(),
+		!w.until.IsZero() && r.Time.After(w.until),
+		w.run != 0 && r.Incarnation != w.run,
+		w.stream != 0 && r.Stream != w.stream && r.Gap == nil,
+		w.grep != nil && (r.Gap != nil || !w.grep.Match(r.Text)):
+		return false
+	}
+	return true
+}
+
+// Read reads logs, several merged by time. Records are valid until the next one.
+// An error of one log does not end the reading of the others; the record that
+// comes with it has the ID only. With Follow it ends with ctx.
+func Read(ctx context.Context, logs []Log, q Query) iter.Seq2[Record, error] {
+	return read(ctx, logs, q, func() (waiter, error) { return watchFiles(logs) })
+}
+
+// Logs are the logs that are known, ordered by id.
+func (s *Store) Logs() []Log {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var logs []Log
+	for _, id := range slices.Sorted(maps.Keys(s.sinks)) {
+		k := s.sinks[id]
+		if strings.HasPrefix(id, "[") {
+			continue
+		}
+		k.mu.Lock()
+		switch to := k.to.(type) {
+		case *file:
+			logs = append(logs, Log{ID: id, Path: k.settings.Path, Format: k.settings.Format})
+		case *memory:
+			logs = append(logs, Log{ID: id, Format: JSON, memory: to})
+		}
+		k.mu.Unlock()
+	}
+	return logs
+}
+
+// Read reads the logs of this store.
+func (s *Store) Read(ctx context.Context, logs []Log, q Query) iter.Seq2[Record, error] {
+	return read(ctx, logs, q, func() (waiter, error) { return s.watchStore(), nil })
+}
+
+// A waiter waits until there may be something new, or ctx is done.
+type waiter interface {
+	wait(ctx context.Context) error
+	close()
+}
+
+func read(ctx context.Context, logs []Log, q Query, watch func() (waiter, error)) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		m := merger{}
+		defer m.close()
+		var news waiter
+		if q.Follow { // before anything is looked at: nothing is missed
+			var err error
+			if news, err = watch(); err != nil {
+				yield(Record{}, err)
+				return
+			}
+			defer news.close()
+		}
+		for _, log := range logs {
+			s, err := position(log, q)
+			if err != nil {
+				if !yield(Record{ID: log.ID}, err) {
+					return
+				}
+				continue
+			}
+			m.sources = append(m.sources, s)
+		}
+		if !m.history(ctx, q.Last, yield) {
+			return
+		}
+		for q.Follow {
+			if news.wait(ctx) != nil {
+				return
+			}
+			if !m.drain(ctx, yield) {
+				return
+			}
+		}
+	}
+}
+
+// position goes to where the reading of a log begins.
+func position(log Log, q Query) (*following, error) {
+	s := &following{source: source{log: log, waits: q.Follow}, wanted: wanted{
+		since: q.Since, until: q.Until, grep: q.Grep, literal: literalOf(q.Grep), stream: q.Stream, run: q.Run}}
+	w := &s.wanted
+	if q.Previous {
+		var last uint64
+		err := s.back(func(r *Record) bool {
+			if last == 0 {
+				last = r.Incarnation
+			}
+			if r.Incarnation != last && r.Incarnation != 0 {
+				w.run = r.Incarnation
+				return false
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+		if w.run == 0 {
+			s.finished = true // there is none
+			return s, nil
+		}
+		s.finished = false
+		s.source.position = Position{}
+	}
+	after, resumed := q.After[log.ID]
+	switch {
+	case resumed:
+		s.source.position = after
+		return s, nil
+	case q.New:
+		end := Position{}
+		err := s.back(func(r *Record) bool {
+			end = r.Position
+			return false
+		})
+		s.source.position = end
+		return s, err
+	case q.Last > 0:
+		n := 0
+		return s, s.back(func(r *Record) bool {
+			if !w.since.IsZero() && !r.Time.IsZero() && r.Time.Before(w.since) {
+				return false
+			}
+			if w.match(r) {
+				n++
+			}
+			return n < q.Last
+		})
+	case !q.Since.IsZero() && log.memory == nil:
+		return s, s.seek(q.Since)
+	}
+	return s, nil
+}
+
+type following struct {
+	source
+	wanted wanted
+	failed bool
+}
+
+// A merger reads several logs in the order of time.
+type merger struct{ sources []*following }
+
+func (m *merger) close() {
+	for _, s := range m.sources {
+		s.close()
+	}
+}
+
+// fill reads the next record of each source that has none.
+func (m *merger) fill(yield func(Record, error) bool) bool {
+	for _, s := range m.sources {
+		if s.has || s.failed {
+			continue
+		}
+		if err := s.next(&s.wanted); err != nil && !errors.Is(err, errNothing) {
+			s.failed = true
+			if !yield(Record{ID: s.log.ID}, err) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// drain gives out all there is now.
+func (m *merger) drain(ctx context.Context, yield func(Record, error) bool) bool {
+	for _, s := range m.sources {
+		s.failed = false
+	}
+	for n := 0; ; n++ {
+		if n%64 == 0 && ctx.Err() != nil || !m.fill(yield) {
+			return false
+		}
+		var first *following
+		var at time.Time
+		for _, s := range m.sources {
+			if t := s.after; s.has && (first == nil || t.Before(at)) {
+				first, at = s, t
+			}
+		}
+		if first == nil {
+			return true
+		}
+		first.has = false
+		if !yield(first.head, nil) {
+			return false
+		}
+	}
+}
+
+// history gives out what there is already: of several logs that each have been
+// positioned at their last records, the last of all.
+func (m *merger) history(ctx context.Context, last int, yield func(Record, error) bool) bool {
+	if last <= 0 || len(m.sources) < 2 {
+		return m.drain(ctx, yield)
+	}
+	var kept []Record
+	next := 0
+	if !m.drain(ctx, func(r Record, err error) bool {
+		if err != nil {
+			return yield(r, err)
+		}
+		r.Text = append([]byte(nil), r.Text...)
+		if len(kept) < last {
+			kept = append(kept, r)
+		} else {
+			kept[next] = r
+			next = (next + 1) % last
+		}
+		return true
+	}) {
+		return false
+	}
+	for i := range kept {
+		if !yield(kept[(next+i)%len(kept)], nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// literalOf is the longest text that everything contains which re matches, and
+// that looks the same in a file; nil if there is none.
+func literalOf(re *regexp.Regexp) []byte {
+	if re == nil {
+		return nil
+	}
+	parsed, err := syntax.Parse(re.String(), syntax.Perl)
+	if err != nil {
+		return nil
+	}
+	return literalIn(parsed.Simplify())
+}
+
+func literalIn(re *syntax.Regexp) []byte {
+	switch re.Op {
+	case syntax.OpLiteral:
+		if re.Flags&syntax.FoldCase != 0 {
+			return nil
+		}
+		text := []byte(string(re.Rune))
+		if n := clean(text); n < len(text) {
+			text = text[:n] // from there on it is escaped in a file
+		}
+		if len(text) == 0 {
+			return nil
+		}
+		return text
+	case syntax.OpCapture, syntax.OpPlus:
+		return literalIn(re.Sub[0])
+	case syntax.OpConcat:
+		var longest []byte
+		for _, sub := range re.Sub {
+			if l := literalIn(sub); len(l) > len(longest) {
+				longest = l
+			}
+		}
+		return longest
+	}
+	return nil
+}
+
+// A storeWaiter is told by a store in this program.
+type storeWaiter struct {
+	store *Store
+	news  chan struct{}
+}
+
+func (s *Store) watchStore() waiter {
+	w := &storeWaiter{s, make(chan struct{}, 1)}
+	w.arm()
+	return w
+}
+
+func (w *storeWaiter) arm() {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if _, armed := w.store.watchers[w.news]; !armed {
+		w.store.watchers[w.news] = struct{}{}
+		w.store.watched.Add(1)
+	}
+}
+
+func (w *storeWaiter) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.news:
+	}
+	if err := coalesce(ctx); err != nil {
+		return err
+	}
+	w.arm()
+	return nil
+}
+
+func (w *storeWaiter) close() {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if _, armed := w.store.watchers[w.news]; armed {
+		delete(w.store.watchers, w.news)
+		w.store.watched.Add(-1)
+	}
+}
+
+// coalesce lets more come: many followers must not be in a busy writer's way.
+func coalesce(ctx context.Context) error {
+	timer := time.NewTimer(followerCoalesces)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// A fileWaiter watches the directories of logs that another program writes.
+type fileWaiter struct{ w *fsnotify.Watcher }
+
+func watchFiles(logs []Log) (waiter, error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, err
+	}
+	for _, log := range logs {
+		if err := w.Add(filepath.Dir(log.Path)); err != nil {
+			_ = w.Close()
+			return nil, err
+		}
+	}
+	return &fileWaiter{w}, nil
+}
+
+func (w *fileWaiter) close() { _ = w.w.Close() }
+
+func (w *fileWaiter) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.w.Events:
+	case err := <-w.w.Errors:
+		if !errors.Is(err, fsnotify.ErrEventOverflow) {
+			return err
+		}
+	}
+	if err := coalesce(ctx); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-w.w.Events:
+		default:
+			return nil
+		}
+	}
+}

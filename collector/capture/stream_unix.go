@@ -1,0 +1,264 @@
+//go:build unix
+
+package capture
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// A pipe is the reading end of a FIFO.
+type pipe struct {
+	path  string
+	fd    int
+	token uint64
+}
+
+// open makes the FIFO, and returns the end for the process.
+func (st *stream) open(path string) (*os.File, error) {
+	st.path, st.fd = path, -1
+	if unix.Mkfifo(path, 0o600) != nil {
+		return st.openNameless()
+	}
+	if err := st.listen(); err != nil {
+		_ = os.Remove(path)
+		return nil, err
+	}
+	// The process holds it for both: so it is never without a reader.
+	w, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		st.end()
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	if err := st.attend(); err != nil {
+		_ = unix.Close(w)
+		st.end()
+		return nil, err
+	}
+	return os.NewFile(uintptr(w), path), nil
+}
+
+// openNameless is for a disk on which no FIFO can be made: nobody has to do
+// without output for that. Its output does not survive this program.
+func (st *stream) openNameless() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	st.path = ""
+	fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		st.fd = fd
+		err = unix.SetNonblock(fd, true)
+	}
+	if err == nil {
+		err = st.attend()
+	}
+	if err == nil {
+		// The process is to have it as it is by itself: blocking.
+		err = unix.SetNonblock(int(w.Fd()), false)
+	}
+	if err != nil {
+		_ = w.Close()
+		st.end()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (st *stream) listen() error {
+	fd, err := unix.Open(st.path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: st.path, Err: err}
+	}
+	st.fd = fd
+	return nil
+}
+
+func (st *stream) attend() error {
+	token, err := st.recording.store.poller.add(st.fd, st)
+	st.token = token
+	return err
+}
+
+// adopt goes on with a FIFO that a program before this one has left.
+func (r *Recording) adopt(l left) {
+	st := &stream{recording: r, kind: l.stream, split: splitter{limit: r.settings.MaxLine}}
+	st.path, st.fd = l.path, -1
+	info, err := os.Lstat(l.path)
+	if err != nil || info.Mode().Type() != fs.ModeNamedPipe || st.listen() != nil {
+		return
+	}
+	r.streams = append(r.streams, st)
+	r.store.mu.Lock()
+	r.store.recordings[r] = true
+	r.store.mu.Unlock()
+	if st.attend() != nil {
+		st.end()
+		return
+	}
+	st.ready() // nobody may be there any more, and then nobody will say so
+}
+
+// ready is told that there is something to read, or that there may be.
+func (st *stream) ready() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.start()
+}
+
+// start makes sure that somebody reads. The lock is held.
+func (st *stream) start() {
+	switch {
+	case st.ended || st.blocked:
+	case st.running:
+		st.again = true
+	default:
+		st.running = true
+		st.recording.store.workers.Add(1)
+		go st.read()
+	}
+}
+
+// drain has the recording told when everything that is there has been read.
+func (st *stream) drain() {
+	st.mu.Lock()
+	if st.ended {
+		st.mu.Unlock()
+		st.recording.drained()
+		return
+	}
+	st.draining = true
+	st.start()
+	st.mu.Unlock()
+}
+
+// expire closes a record that nothing was added to for a while.
+func (st *stream) expire() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.expired = true
+	st.start()
+}
+
+// roomy is told that there is room again.
+func (st *stream) roomy() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.blocked = false
+	st.start()
+}
+
+// read reads until there is no more.
+func (st *stream) read() {
+	defer st.recording.store.workers.Done()
+	chunk := chunks.Get().(*[]byte)
+	defer chunks.Put(chunk)
+	sink := st.recording.sink
+	for {
+		st.mu.Lock()
+		st.again = false
+		if sink.lossless() {
+			st.blocked = true
+			if !sink.room(st.roomyLater) {
+				st.running = false
+				st.mu.Unlock()
+				return
+			}
+			st.blocked = false
+		}
+		st.mu.Unlock()
+		n, err := unix.Read(st.fd, *chunk)
+		if n > 0 {
+			st.consume((*chunk)[:n])
+			continue
+		}
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		ended := !errors.Is(err, unix.EAGAIN) // nobody has it open any more
+		st.mu.Lock()
+		if st.again && !ended {
+			st.mu.Unlock()
+			continue
+		}
+		draining, expired := st.draining, st.expired
+		st.draining, st.expired = false, false
+		st.mu.Unlock()
+		if ended || draining {
+			st.flush(true)
+		} else if expired {
+			st.flush(false)
+		}
+		if ended {
+			st.end()
+			st.recording.over(st)
+		}
+		if draining {
+			st.recording.drained()
+		}
+		if ended {
+			st.mu.Lock()
+			draining = st.draining // it was asked while it ended
+			st.running = false
+			st.mu.Unlock()
+			if draining {
+				st.recording.drained()
+			}
+			return
+		}
+		st.mu.Lock()
+		if !st.again && !st.draining {
+			st.running = false
+			st.mu.Unlock()
+			return
+		}
+		st.mu.Unlock()
+	}
+}
+
+// roomyLater is called with no lock held, but perhaps by who is reading for another.
+func (st *stream) roomyLater() { st.roomy() }
+
+// end closes the FIFO, and removes it.
+func (st *stream) end() {
+	st.mu.Lock()
+	if st.ended {
+		st.mu.Unlock()
+		return
+	}
+	st.ended = true
+	if st.idle != nil {
+		st.idle.Stop()
+	}
+	st.mu.Unlock()
+	if st.token != 0 {
+		st.recording.store.poller.remove(st.fd, st.token)
+	}
+	if st.fd >= 0 {
+		_ = unix.Close(st.fd)
+	}
+	if st.path != "" {
+		_ = os.Remove(st.path)
+	}
+}
+
+// abandon closes the FIFO, but leaves it to who comes next. Nobody reads any more.
+func (st *stream) abandon() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.ended || st.running {
+		return
+	}
+	st.ended = true
+	if st.idle != nil {
+		st.idle.Stop()
+	}
+	if st.fd >= 0 {
+		_ = unix.Close(st.fd)
+	}
+}
