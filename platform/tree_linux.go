@@ -227,14 +227,14 @@ func (h *host) settle(p *process) {
 	p.mu.Lock()
 	p.phase, p.grouped = over, false
 	p.mu.Unlock()
-	if p.leaf != "" {
+	h.forget(p)
+	p.write(Notice{Kind: Emptied, PID: p.pid, Exit: p.exit})
+	p.tell()
+	if p.leaf != "" { // last, since somebody may be waiting for what follows
 		h.cgroups.remove(p.leaf)
 	} else if h.guardian != nil {
 		h.guardian.release(p.pid)
 	}
-	h.forget(p)
-	p.write(Notice{Kind: Emptied, PID: p.pid, Exit: p.exit})
-	p.tell()
 }
 
 // isEmpty reports whether nothing is left of the tree of a reaped process.
