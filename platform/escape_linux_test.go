@@ -175,9 +175,19 @@ func init() {
 		return 0
 	}
 	children["accomplice"] = func(args []string) int {
-		if err := flee("fugitive", args[0]).Start(); err != nil {
+		// It leaves when the fugitive has done all that it can do: before that it
+		// might be seen as an orphan that can still be told.
+		done, tell, err := os.Pipe()
+		if err != nil {
+			return 96
+		}
+		c := flee("fugitive", args[0])
+		c.ExtraFiles = []*os.File{tell}
+		if err := c.Start(); err != nil {
 			return 97
 		}
+		tell.Close()
+		done.Read(make([]byte, 1))
 		return 0
 	}
 	children["fugitive"] = func(args []string) int {
@@ -196,6 +206,9 @@ func init() {
 			}
 		}
 		// With a parent it could be found below that.
+		if strings.Contains(args[0], "orphan") {
+			syscall.Close(3)
+		}
 		for strings.Contains(args[0], "orphan") && os.Getppid() == accomplice(args) {
 			syscall.Select(0, nil, nil, nil, &syscall.Timeval{Usec: 1000})
 		}
