@@ -429,6 +429,7 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		Stderr:     c.options.Stderr,
 		StopSignal: stop,
 		Limits:     limits(cfg.ResourceLimits),
+		As:         platform.Identity{User: cfg.User, Group: cfg.Group, Groups: cfg.SupplementaryGroups},
 	}
 	if resolve := c.options.Resolve; resolve != nil {
 		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }

@@ -217,15 +217,20 @@ func (h *host) forkExec(spec *Spec) (int, error) {
 				" was closed before the process could be started", Err: os.ErrClosed}
 		}
 	}
+	sys := sysProcAttr()
+	var err error
+	if sys.Credential, err = spec.credential(); err != nil {
+		return 0, err
+	}
 	pid, err := syscall.ForkExec(spec.Path, append([]string{spec.Path}, spec.Args...), &syscall.ProcAttr{
 		Dir:   spec.Dir,
 		Env:   spec.Env,
 		Files: files,
-		Sys:   sysProcAttr(),
+		Sys:   sys,
 	})
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
-	return pid, err
+	return pid, spec.refused(sys.Credential, err)
 }
 
 func (h *host) loop() {

@@ -530,7 +530,11 @@ func (s *spawner) forkExec(p *process) (pid int, err error) {
 	s.attr.Dir = spec.Dir
 	s.attr.Env = s.env
 	s.attr.Files = s.files[:]
+	if s.sys.Credential, err = spec.credential(); err != nil {
+		return 0, err
+	}
 	pid, err = syscall.ForkExec(spec.Path, s.argv, &s.attr)
+	err = spec.refused(s.sys.Credential, err)
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
 	clear(s.argv)

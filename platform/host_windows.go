@@ -217,6 +217,10 @@ func (p *process) start() {
 	}
 	spec := p.spec
 	defer spec.release()
+	if who := p.spec.As; who.User != "" || who.Group != "" || len(who.Groups) > 0 {
+		p.failed(&SpawnError{Path: p.spec.Path, Why: "processes are not started as other users on Windows: run the supervisor as that user", Err: ErrNotSupported})
+		return
+	}
 	missing, err := limitsOf(&p.spec)
 	if err != nil {
 		p.failed(err)

@@ -92,6 +92,17 @@ type Spec struct {
 
 	// Limits are what it may use.
 	Limits Limits
+
+	// As is whom it runs as. Not for Windows.
+	As Identity
+}
+
+// An Identity is whom a process runs as, by names or numbers. What is empty is
+// that of the program; but a User brings the groups of the database along.
+type Identity struct {
+	User   string
+	Group  string
+	Groups []string // the supplementary groups
 }
 
 // NoticeKind says what a Notice is about.

@@ -68,6 +68,10 @@ func anyConfig(t *rapid.T) config.Config {
 			ForceTimeout:    sometimes(t, times),
 			StopSignal:      sometimes(t, rapid.SampledFrom([]string{"SIGINT", "hup", "Usr1", "15", "KILL"})),
 			Autostart:       rapid.Bool().Draw(t, "autostart"),
+			User:            sometimes(t, text),
+			Group:           sometimes(t, text),
+
+			SupplementaryGroups: sometimes(t, words),
 			ResourceLimits: config.ResourceLimits{
 				CPUPercent:  sometimes(t, rapid.IntRange(1, 800)),
 				MemoryMaxMB: sometimes(t, rapid.IntRange(1, 1<<20)),
@@ -118,6 +122,9 @@ func render(c config.Config) map[string]any {
 		put(m, "graceful_timeout_seconds", one.GracefulTimeout)
 		put(m, "force_timeout_seconds", one.ForceTimeout)
 		put(m, "stop_signal", one.StopSignal)
+		put(m, "user", one.User)
+		put(m, "group", one.Group)
+		put(m, "supplementary_groups", one.SupplementaryGroups)
 		limits := map[string]any{}
 		put(limits, "cpu_percent", one.ResourceLimits.CPUPercent)
 		put(limits, "memory_max_mb", one.ResourceLimits.MemoryMaxMB)
