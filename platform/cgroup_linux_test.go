@@ -3,6 +3,7 @@ package platform
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -145,28 +146,37 @@ func TestWhatIsInTheLeafKeepsEmptiedBackAndIsKilledWhereverItIs(t *testing.T) {
 	}
 }
 
-func TestSomethingInTheLeafThatIsNobodysChildIsWaitedFor(t *testing.T) {
-	h := grouped(t, Options{})
-	p, w := run(t, h, childSpec(t, "stay"))
-	// It comes in from outside, so that no exit tells of its end.
-	guest := again("stay")
-	guest.Stdout = nil
-	guest.Env = childEnv("stay")
-	guest.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := guest.Start(); err != nil {
-		t.Fatal(err)
+func TestSomethingInTheLeafThatIsNobodysChildIsWaitedForAndKilled(t *testing.T) {
+	for _, ending := range []string{"by itself", "by Kill", "by Kill while the process runs"} {
+		h := grouped(t, Options{})
+		p, w := run(t, h, childSpec(t, "stay"))
+		// It comes in from outside: neither its parent nor any exit tells of it.
+		guest := exec.Command(sleeper, "600")
+		guest.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := guest.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.cgroups.write(p.(*process).leaf+"/cgroup.procs", strconv.Itoa(guest.Process.Pid)); err != nil {
+			t.Fatal(err)
+		}
+		if ending != "by Kill while the process runs" {
+			kill(t, p.PID(), syscall.SIGKILL)
+			if n := w.next(Exited); n.Empty {
+				t.Errorf("%s: said to be empty", ending)
+			}
+			w.none()
+		}
+		if ending == "by itself" {
+			guest.Process.Kill()
+		} else {
+			p.Kill()
+		}
+		ended(t, guest)
+		if ending == "by Kill while the process runs" {
+			w.next(Exited)
+		}
+		w.next(Emptied)
 	}
-	defer guest.Wait()
-	if err := h.cgroups.write(p.(*process).leaf+"/cgroup.procs", strconv.Itoa(guest.Process.Pid)); err != nil {
-		t.Fatal(err)
-	}
-	kill(t, p.PID(), syscall.SIGKILL)
-	if n := w.next(Exited); n.Empty {
-		t.Error("said to be empty")
-	}
-	w.none()
-	guest.Process.Kill()
-	w.next(Emptied)
 }
 
 func TestAHostWithinALeafDividesIt(t *testing.T) {
