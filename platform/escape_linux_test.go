@@ -38,7 +38,8 @@ var escapes = []escape{
 	{"a daemon: another session, no parent", "session orphan", [3]string{caught, caught, caught}, [3]string{caught, caught, caught}},
 	{"a daemon that has stopped itself", "session orphan stop", [3]string{caught, caught, caught}, [3]string{caught, caught, caught}},
 	{"a daemon under a name that fakes /proc/PID/stat", "session orphan name", [3]string{caught, caught, caught}, [3]string{caught, caught, caught}},
-	{"no parent, no mark", "orphan mark", [3]string{caught, caught, caught}, [3]string{caught, caught, caught}},
+	// The guardian is told of a group just after that has been made.
+	{"no parent, no mark", "orphan mark", [3]string{caught, caught, caught}, [3]string{caught, caught, gets}},
 	{"another session, no mark", "session mark", [3]string{caught, caught, caught}, [3]string{caught, later, gets}},
 	{"a daemon without a mark", "session orphan mark", [3]string{caught, caught, caught}, [3]string{later, later, gets}},
 	{"a daemon that leaves the cgroup", "session orphan group", [3]string{caught, caught, caught}, [3]string{}},

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -174,8 +175,12 @@ func (p *process) Suspend() error {
 
 // Resume also continues what has stopped itself.
 func (p *process) Resume() error {
-	p.freeze(false)
-	return p.Signal(Signal(unix.SIGCONT), true)
+	thawed := p.freeze(false)
+	err := p.Signal(Signal(unix.SIGCONT), true)
+	if thawed && errors.Is(err, ErrNotRunning) {
+		return nil // what has waited for it has ended it
+	}
+	return err
 }
 
 func (p *process) freeze(frozen bool) (done bool) {
