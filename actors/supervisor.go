@@ -202,7 +202,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
 	s.Commands, s.source = Commands{s}, o.source
 	if o.host == nil {
-		host, err := platform.New(platform.Options{})
+		host, err := platform.New(platform.Options{Guardian: true})
 		if err != nil {
 			return nil, &messages.Error{Op: "supervise", Kind: messages.IO, Err: err}
 		}

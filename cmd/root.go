@@ -110,7 +110,7 @@ within limits, and leaves nothing of them behind.
 		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(noSuchFlag)
-	root.AddCommand(runCommand(), logsCommand(), configCommand(), versionCommand(), collectorCommand())
+	root.AddCommand(runCommand(), logsCommand(), configCommand(), doctorCommand(), versionCommand(), collectorCommand())
 	return root
 }
 

@@ -197,7 +197,7 @@ func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture) (err
 	signal.Notify(signals, watched...)
 	defer signal.Stop(signals)
 
-	host, err := platform.New(platform.Options{Exclusive: true})
+	host, err := platform.New(platform.Options{Exclusive: true, Guardian: true})
 	if err != nil {
 		return failed{fmt.Errorf("processes cannot be started on this system: %w", err)}
 	}

@@ -249,6 +249,9 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
+		for _, limit := range n.Unmet {
+			ctx.Logger().Warn("a limit is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
+		}
 		if c.checks != nil && c.checks.needed {
 			c.unready = true
 			c.handle(ctx, lifecycle.Execed)
@@ -331,7 +334,7 @@ func (c *collector) conclude(e *messages.Exit) {
 func (c *collector) exitOf(e platform.Exit) *messages.Exit {
 	exit := &messages.Exit{
 		Incarnation: c.incarnation, PID: c.pid,
-		Code: e.Code, CoreDumped: e.Core, At: time.Now(),
+		Code: e.Code, CoreDumped: e.Core, OOMKills: e.OOM, At: time.Now(),
 		UserTime: e.UserTime, SystemTime: e.SystemTime, MaxRSS: e.MaxRSS,
 	}
 	if e.Signal != 0 {
@@ -460,6 +463,8 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		Stdout:     c.options.Stdout,
 		Stderr:     c.options.Stderr,
 		StopSignal: stop,
+		Limits:     limits(cfg.ResourceLimits),
+		As:         platform.Identity{User: cfg.User, Group: cfg.Group, Groups: cfg.SupplementaryGroups},
 	}
 	if resolve := c.options.Resolve; resolve != nil {
 		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }
@@ -474,6 +479,23 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	c.checks = newChecks(cfg, spec)
 	c.process = c.options.Host.Start(spec, c.listener(ctx))
 	return nil
+}
+
+// limits turns settings, which are in MiB, into what a host understands.
+func limits(l config.ResourceLimits) platform.Limits {
+	bytes := func(mib int) int64 {
+		if mib == config.None {
+			return -1
+		}
+		return int64(mib) << 20
+	}
+	return platform.Limits{
+		CPUPercent: l.CPUPercent, CPUWeight: l.CPUWeight,
+		MemoryMax: bytes(l.MemoryMaxMB), MemoryHigh: bytes(l.MemoryHighMB), SwapMax: bytes(l.SwapMaxMB),
+		TasksMax: l.TasksMax, OpenFiles: l.OpenFiles, Core: bytes(l.CoreMB),
+		Nice: l.Nice, OOMScoreAdjust: l.OOMScoreAdjust, CPUs: l.CPUAffinity,
+		Required: l.Required,
+	}
 }
 
 // listener passes what the host says of this incarnation on to this actor,

@@ -126,6 +126,15 @@ type Collector struct {
 	// ("SIGINT", "hup"). Empty: SIGTERM. On Windows it is always CTRL_BREAK.
 	StopSignal string
 
+	// User and Group, names or numbers, are whom it runs as. Empty: the
+	// supervisor's own; a User brings its groups along, if SupplementaryGroups
+	// does not say others. Only root can start one as somebody else.
+	User, Group         string
+	SupplementaryGroups []string
+
+	// ResourceLimits are what its processes may use at most.
+	ResourceLimits ResourceLimits
+
 	// Output is what becomes of what it writes.
 	Output Output
 

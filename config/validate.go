@@ -156,6 +156,11 @@ func (f *findings) collector(id string, c Collector) {
 	}
 	f.noNUL(key("binary_path"), c.BinaryPath)
 	f.noNUL(key("working_dir"), c.WorkingDir)
+	f.noNUL(key("user"), c.User)
+	f.noNUL(key("group"), c.Group)
+	for i, g := range c.SupplementaryGroups {
+		f.noNUL(Element(key("supplementary_groups"), i), g)
+	}
 	f.arguments(key, c)
 
 	if word := string(c.Restart); word != "" && !known(c.Restart) {
@@ -192,6 +197,7 @@ func (f *findings) collector(id string, c Collector) {
 	f.time(key("graceful_timeout_seconds"), c.GracefulTimeout)
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
+	f.limits(key, c.ResourceLimits)
 
 	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
 	if c.StopSignal != "" {

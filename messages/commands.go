@@ -398,6 +398,7 @@ type Exit struct {
 	Code        int    // the exit code; -1 if a signal ended it or it never ran
 	Signal      string // "SIGKILL" if a signal ended it
 	CoreDumped  bool
+	OOMKills    int       // how many of its processes were killed for lack of memory, as far as the system tells
 	Forced      bool      // it was asked to end, and had to be killed
 	At          time.Time // when it ended
 	Ran         time.Duration

@@ -143,6 +143,8 @@ func (e Exit) String() string {
 		return e.Unhealthy
 	case e.SpawnError != "":
 		return "could not be started: " + e.SpawnError
+	case e.Signal == "SIGKILL" && e.OOMKills > 0 && !e.Forced:
+		return "out of memory: killed at its memory limit"
 	case e.Signal != "" && e.CoreDumped:
 		return "signal " + e.Signal + ", core dumped"
 	case e.Signal != "":

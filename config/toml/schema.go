@@ -110,6 +110,13 @@ var collectorKeys = keyTable[col]{
 		nested("startup_probe", probeKeys("startup_probe"), func(c *col) *config.Probe { return &c.StartupProbe }).also("startupprobe", "startup"),
 		toggle("restart_on_unhealthy", "end one whose liveness probe fails, which counts as a crash; default true",
 			func(c *col) *config.Switch { return &c.RestartOnUnhealthy }),
+		word("user", "whom it runs as, a name or a number; default: the supervisor's own user",
+			func(c *col) *string { return &c.User }).also("uid", "run_as", "username"),
+		word("group", "the group it runs as, a name or a number; default: the user's",
+			func(c *col) *string { return &c.Group }).also("gid"),
+		words("supplementary_groups", "other groups that it is in, names or numbers; default: the user's",
+			func(c *col) *[]string { return &c.SupplementaryGroups }).also("supplementarygroups", "groups"),
+		nested("resource_limits", limitKeys, func(c *col) *config.ResourceLimits { return &c.ResourceLimits }).also("limits", "resources", "resource_limit"),
 		word("kind", `"service" (the default) is to run on, "task" to run once, to its end`,
 			func(c *col) *config.Kind { return &c.Kind }),
 		exitCodes("success_exit_codes", "exit codes, and signals by name, that count as success beside 0",
@@ -121,6 +128,43 @@ var collectorKeys = keyTable[col]{
 		flag("autostart", "start with the supervisor; default true",
 			func(c *col) *bool { return &c.Autostart }).also("auto_start", "enabled"),
 		nested("output", ownOutputKeys, func(c *col) *config.Output { return &c.Output }).also("log", "logs", "logging", "stdout", "stderr", "stdout_logfile", "standardoutput"),
+	},
+}
+
+type lim = config.ResourceLimits
+
+var (
+	noLimit  = zero[int]{refuse: "leave it out for no limit"}
+	zeroSize = zero[int]{means: config.None}
+)
+
+var limitKeys = keyTable[lim]{
+	title: "[collectors.<id>.resource_limits]",
+	keys: []key[lim]{
+		count("cpu_percent", "processor time of all its processes, in percent of one processor", noLimit,
+			func(l *lim) *int { return &l.CPUPercent }).also("cpu_quota", "cpuquota", "cpu", "cpus", "max_cpu_percent"),
+		count("cpu_weight", "its share beside others that want the processor too, 1 to 10000; the system's default is 100", noLimit,
+			func(l *lim) *int { return &l.CPUWeight }).also("cpuweight", "cpu_shares"),
+		count("memory_max_mb", "memory of all its processes in MiB; what needs more is killed", noLimit,
+			func(l *lim) *int { return &l.MemoryMaxMB }).also("memory_max", "memorymax", "memory_mb", "memory", "memory_limit", "max_memory_mb", "mem_limit"),
+		count("memory_high_mb", "memory in MiB above which it is taken back, and the collector slowed down", noLimit,
+			func(l *lim) *int { return &l.MemoryHighMB }).also("memory_high", "memoryhigh"),
+		count("swap_max_mb", "swapped memory in MiB; 0 is none", zeroSize,
+			func(l *lim) *int { return &l.SwapMaxMB }).also("memoryswapmax", "memory_swap_max_mb", "swap_max"),
+		count("tasks_max", "processes and threads", noLimit,
+			func(l *lim) *int { return &l.TasksMax }).also("tasksmax", "max_tasks", "pids_max", "pids_limit", "max_processes"),
+		count("open_files", "descriptors of each process", noLimit,
+			func(l *lim) *int { return &l.OpenFiles }).also("limitnofile", "nofile", "max_open_files", "max_file_descriptors"),
+		count("core_mb", "size of a core dump in MiB; 0 is none", zeroSize,
+			func(l *lim) *int { return &l.CoreMB }).also("limitcore", "core"),
+		signed("nice", "scheduling priority, -20 to 19; the system's default is 0",
+			func(l *lim) *int { return &l.Nice }).also("priority"),
+		signed("oom_score_adjust", "-1000 (never killed for lack of memory) to 1000 (the first to be)",
+			func(l *lim) *int { return &l.OOMScoreAdjust }).also("oomscoreadjust", "oom_score_adj"),
+		numbers("cpu_affinity", "the processors it runs on, counted from 0",
+			func(l *lim) *[]int { return &l.CPUAffinity }).also("cpuaffinity", "cpuset", "cpus_allowed"),
+		flag("limits_required", "do not start it where one of the limits cannot be had; default false: that is a warning",
+			func(l *lim) *bool { return &l.Required }).also("required"),
 	},
 }
 

@@ -66,6 +66,11 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				GracefulTimeout: 45 * time.Second,
 				ForceTimeout:    3 * time.Second,
 				StopSignal:      "SIGINT",
+				User:            "procmond", Group: "4711", SupplementaryGroups: []string{"adm"},
+				ResourceLimits: config.ResourceLimits{
+					CPUPercent: 150, CPUWeight: 50, MemoryMaxMB: 200, MemoryHighMB: 150, SwapMaxMB: config.None, TasksMax: 64,
+					OpenFiles: 1024, CoreMB: config.None, Nice: -5, OOMScoreAdjust: 500, CPUAffinity: []int{0, 1}, Required: true,
+				},
 
 				Readiness:          config.ReadyProbe,
 				StartupTimeout:     90 * time.Second,
