@@ -174,6 +174,7 @@ func (f *findings) collector(id string, c Collector) {
 	if c.Kind == Task && c.Restart == RestartAlways {
 		f.add(key("restart"), string(c.Restart), `restart = "always" contradicts kind = "task": a task would never be done`, `use "on-failure"`, key("kind"))
 	}
+	f.health(key, c)
 	f.exitCodes(key("success_exit_codes"), c.SuccessExitCodes)
 	f.exitCodes(key("no_restart_exit_codes"), c.NoRestartExitCodes)
 	f.time(key("retry_failed_after_seconds"), c.RetryFailedAfter)

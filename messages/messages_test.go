@@ -103,6 +103,7 @@ func TestAnExitSaysHowItWas(t *testing.T) {
 		"signal SIGKILL":                {Code: -1, Signal: "SIGKILL"},
 		"signal SIGSEGV, core dumped":   {Code: -1, Signal: "SIGSEGV", CoreDumped: true},
 		"could not be started: no file": {Code: -1, SpawnError: "no file"},
+		"its liveness probe failed":     {Unhealthy: "its liveness probe failed"},
 		"its actor had a fault":         {Code: -1, Fault: "its actor had a fault"},
 	} {
 		if e.String() != want || e.Success() {

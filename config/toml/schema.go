@@ -35,6 +35,9 @@ var (
 	neverForced   = zero[time.Duration]{refuse: "use more than 0, or leave it out; the system needs some time to kill"}
 	neverChecked  = zero[time.Duration]{refuse: "use more than 0, or leave it out for 60"}
 	noLongestWait = zero[time.Duration]{refuse: "use more than 0; to have no delay, set backoff_initial_seconds = 0"}
+	neverReady    = zero[time.Duration]{refuse: "use more than 0, or leave it out for 60"}
+	neverProbed   = zero[time.Duration]{refuse: "use more than 0, or leave it out for its default"}
+	neverCounts   = zero[int]{refuse: "use 1 or more, or leave it out for its default"}
 	neverBeats    = zero[int]{refuse: "use 1 or more, or leave it out for 3"}
 )
 
@@ -98,6 +101,15 @@ var collectorKeys = keyTable[col]{
 			func(c *col) *time.Duration { return &c.ForceTimeout }).also("default_force_timeout_seconds"),
 		word("stop_signal", `signal that asks the collector to end, by name or number; default "SIGTERM"; on Windows always CTRL_BREAK`,
 			func(c *col) *string { return &c.StopSignal }).also("stopsignal", "killsignal", "kill_signal"),
+		word("readiness", `when a collector that was started counts as up: "exec" (the default) as soon as it is executed, "probe" when its readiness_probe succeeds`,
+			func(c *col) *config.Readiness { return &c.Readiness }),
+		seconds("startup_timeout_seconds", "time that it may take to be ready; default 60", neverReady,
+			func(c *col) *time.Duration { return &c.StartupTimeout }).also("startsecs", "timeoutstartsec", "start_timeout"),
+		nested("liveness", probeKeys("liveness"), func(c *col) *config.Probe { return &c.Liveness }).also("liveness_probe", "livenessprobe", "healthcheck", "health_check"),
+		nested("readiness_probe", probeKeys("readiness_probe"), func(c *col) *config.Probe { return &c.ReadinessProbe }).also("readinessprobe"),
+		nested("startup_probe", probeKeys("startup_probe"), func(c *col) *config.Probe { return &c.StartupProbe }).also("startupprobe", "startup"),
+		toggle("restart_on_unhealthy", "end one whose liveness probe fails, which counts as a crash; default true",
+			func(c *col) *config.Switch { return &c.RestartOnUnhealthy }),
 		word("kind", `"service" (the default) is to run on, "task" to run once, to its end`,
 			func(c *col) *config.Kind { return &c.Kind }),
 		exitCodes("success_exit_codes", "exit codes, and signals by name, that count as success beside 0",
@@ -171,6 +183,37 @@ func outputKeys(title string) keyTable[output] {
 				func(o *output) *int { return &o.TailLines }).also("tail"),
 			words("also", "who is given a copy: "+config.AlsoForms+`; default ["inherit"]`,
 				func(o *output) *[]string { return &o.Also }).also("forward", "copy_to"),
+		},
+	}
+}
+
+type prb = config.Probe
+
+// probeKeys are the keys of the probe that a collector has under that name.
+func probeKeys(name string) keyTable[prb] {
+	return keyTable[prb]{
+		title: "[collectors.<id>." + name + "]",
+		keys: []key[prb]{
+			words("exec", "a program, by its whole path, and its arguments: well if it exits with 0",
+				func(p *prb) *[]string { return &p.Exec }).also("command", "cmd"),
+			word("http", "a URL that is answered with a status from 200 to 399",
+				func(p *prb) *string { return &p.HTTP }).also("httpget", "http_get", "url"),
+			word("tcp", "host:port that accepts a connection",
+				func(p *prb) *string { return &p.TCP }).also("tcpsocket", "tcp_socket"),
+			word("grpc", "host:port, or host:port/service, of a gRPC health service that says it is serving",
+				func(p *prb) *string { return &p.GRPC }),
+			word("unix", "a Unix socket that accepts a connection",
+				func(p *prb) *string { return &p.Unix }).also("socket"),
+			seconds("initial_delay_seconds", "time before the first probe; default 0", zero[time.Duration]{},
+				func(p *prb) *time.Duration { return &p.InitialDelay }).also("initialdelayseconds", "start_period"),
+			seconds("period_seconds", "time from one probe to the next; default 10", neverProbed,
+				func(p *prb) *time.Duration { return &p.Period }).also("periodseconds", "interval"),
+			seconds("timeout_seconds", "time that one probe may take; default 1", neverProbed,
+				func(p *prb) *time.Duration { return &p.Timeout }).also("timeoutseconds", "timeout"),
+			count("failure_threshold", "failures in a row that mean something; default 3", neverCounts,
+				func(p *prb) *int { return &p.FailureThreshold }).also("failurethreshold", "retries"),
+			count("success_threshold", "successes in a row that end that; default 1", neverCounts,
+				func(p *prb) *int { return &p.SuccessThreshold }).also("successthreshold"),
 		},
 	}
 }

@@ -67,6 +67,14 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				ForceTimeout:    3 * time.Second,
 				StopSignal:      "SIGINT",
 
+				Readiness:          config.ReadyProbe,
+				StartupTimeout:     90 * time.Second,
+				RestartOnUnhealthy: config.Off,
+				Liveness: config.Probe{HTTP: "http://127.0.0.1:8080/healthz", InitialDelay: 5 * time.Second, Period: 2 * time.Second,
+					Timeout: 500 * time.Millisecond, FailureThreshold: 4},
+				ReadinessProbe: config.Probe{GRPC: "127.0.0.1:9000/service", SuccessThreshold: 2},
+				StartupProbe:   config.Probe{Exec: []string{"/bin/ready", "-q"}},
+
 				Kind:               config.Task,
 				SuccessExitCodes:   []string{"3", "SIGTERM"},
 				NoRestartExitCodes: []string{"78", "hup"},
@@ -78,6 +86,8 @@ func TestEveryKeySetsItsField(t *testing.T) {
 					Mask: []string{`password=\S+`}, MultilineStart: `^\S`, Also: []string{"inherit", "syslog+udp://logs:514"},
 				},
 			},
+			"tcp":  {Liveness: config.Probe{TCP: "127.0.0.1:5432"}, Autostart: true},
+			"unix": {Liveness: config.Probe{Unix: "/run/x.sock"}, Autostart: true},
 			"zeroes": {
 				MaxRestarts:    config.None,
 				RestartWindow:  config.Forever,
