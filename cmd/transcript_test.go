@@ -151,6 +151,10 @@ func play(t *testing.T, script string) string {
 			if err := sup.Close(); err != nil {
 				t.Error(err)
 			}
+			// The actor library counts dead letters by the second, in a goroutine that
+			// must have ended too.
+			time.Sleep(time.Minute)
+			synctest.Wait()
 		}()
 		synctest.Wait()
 		for _, line := range lines {
