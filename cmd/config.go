@@ -3,6 +3,7 @@ package cmd
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/proctord/proctor/config/toml"
 	"github.com/spf13/cobra"
@@ -21,8 +22,9 @@ func configCommand() *cobra.Command {
 
 func configCheckCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "check FILE",
-		Short: "Say everything that is wrong with a configuration file",
+		Use:     "check FILE",
+		Aliases: []string{"validate", "verify"},
+		Short:   "Say everything that is wrong with a configuration file",
 		Long: `Check reads a configuration file and says everything that is wrong with it, each
 with its place and what would be right. It also looks whether this host has the
 binaries and directories that the file names.
@@ -31,35 +33,45 @@ binaries and directories that the file names.
 		Args:    cobra.ExactArgs(1),
 	}
 	format := outputFlag(c, "text", "json")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		report := toml.Check(args[0])
-		bad := append(report.Problems[:len(report.Problems):len(report.Problems)], report.Missing...)
-		out := c.OutOrStdout()
-		if *format == "json" {
-			if err := json.NewEncoder(out).Encode(struct {
-				File     string        `json:"file"`
-				Valid    bool          `json:"valid"`
-				Problems toml.Problems `json:"problems"`
-				Warnings toml.Problems `json:"warnings"`
-			}{args[0], len(bad) == 0, orEmpty(bad), orEmpty(report.Warnings)}); err != nil {
-				return failed{err}
-			}
-		} else {
-			for i := range bad {
-				_, _ = fmt.Fprintln(out, bad[i].Error())
-			}
-			for i := range report.Warnings {
-				_, _ = fmt.Fprintf(out, "warning: %v\n", report.Warnings[i].Error())
-			}
+	c.RunE = func(c *cobra.Command, args []string) error { return checkFile(c.OutOrStdout(), args[0], *format) }
+	return c
+}
+
+// checkFile says everything that is wrong with a file.
+func checkFile(out io.Writer, file, format string) error {
+	report := toml.Check(file)
+	bad := append(report.Problems[:len(report.Problems):len(report.Problems)], report.Missing...)
+	if format == "json" {
+		if err := json.NewEncoder(out).Encode(struct {
+			File     string        `json:"file"`
+			Valid    bool          `json:"valid"`
+			Problems toml.Problems `json:"problems"`
+			Warnings toml.Problems `json:"warnings"`
+		}{file, len(bad) == 0, orEmpty(bad), orEmpty(report.Warnings)}); err != nil {
+			return failed{err}
 		}
-		if len(bad) > 0 {
-			return exitError(exitInvalidConfig)
+	} else {
+		for i := range bad {
+			_, _ = fmt.Fprintln(out, bad[i].Error())
 		}
-		if *format == "text" {
-			_, _ = fmt.Fprintf(out, "%s: good, %d %s\n", args[0], len(report.Config.Collectors), plural(len(report.Config.Collectors), "collector", "collectors"))
+		for i := range report.Warnings {
+			_, _ = fmt.Fprintf(out, "warning: %v\n", report.Warnings[i].Error())
 		}
-		return nil
 	}
+	if len(bad) > 0 {
+		return exitError(exitInvalidConfig)
+	}
+	if format == "text" {
+		_, _ = fmt.Fprintf(out, "%s: good, %d %s\n", file, len(report.Config.Collectors), plural(len(report.Config.Collectors), "collector", "collectors"))
+	}
+	return nil
+}
+
+// hiddenCheck is "proctor check", as others have it.
+func hiddenCheck() *cobra.Command {
+	c := configCheckCommand()
+	c.Aliases = []string{"validate", "verify"}
+	c.Hidden = true
 	return c
 }
 

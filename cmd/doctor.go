@@ -17,7 +17,9 @@ func doctorCommand() *cobra.Command {
 says what those that are missing would be needed for. It tells of a supervisor that
 is started as doctor is: as the same user, in the same cgroup. In a systemd unit run
 it with systemd-run, with the unit's settings.
-`,
+` + exitStatus,
+		Example: `  proctor doctor
+  systemd-run --pipe -p Delegate=yes proctor doctor -o json`,
 		Args: cobra.NoArgs,
 	}
 	format := outputFlag(c, "text", "json")

@@ -3,12 +3,14 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"github.com/proctord/proctor/actors"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"github.com/spf13/cobra"
@@ -26,6 +28,7 @@ const (
 	exitTimeout         = 6 // and TerminateFailed
 	exitInvalidConfig   = 7
 	exitPermission      = 8
+	exitNoSupervisor    = 9
 )
 
 // Main runs proctor with these arguments, the program's name left out, and
@@ -35,16 +38,40 @@ func Main(args []string) int {
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	return newApp(stdout, stderr).run(context.Background(), args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.Execute()
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
 	var told exitError
 	if err != nil && !errors.As(err, &told) {
-		_, _ = fmt.Fprintf(stderr, "proctor: %v\n", err)
+		if wantsJSON(args) { // flags that cannot be parsed have not been obeyed
+			a.output = "json"
+		}
+		a.complain(err)
 	}
 	return exitCode(err)
+}
+
+// wantsJSON is whether a program reads what is printed, as far as that can be said
+// of arguments that may make no sense.
+func wantsJSON(args []string) bool {
+	for i, arg := range args {
+		switch {
+		case arg == "--":
+			return false
+		case arg == "--json", arg == "-ojson", arg == "-o=json", arg == "--output=json":
+			return true
+		case i > 0 && arg == "json" && (args[i-1] == "-o" || args[i-1] == "--output"):
+			return true
+		}
+	}
+	return false
 }
 
 // exitError ends a command with a code; what there was to say has been said.
@@ -64,6 +91,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &told):
 		return int(told)
+	case errors.Is(err, actors.ErrNoSupervisor):
+		return exitNoSupervisor
 	}
 	for kind, code := range map[messages.Kind]int{
 		messages.ProcessNotFound:  exitProcessNotFound,
@@ -91,26 +120,46 @@ EXIT STATUS
   1  anything else              6  not done in time, or a process would not end
   2  wrong usage                7  the configuration cannot work
   3  no such collector          8  not permitted
-  4  not possible in its state
+  4  not possible in its state  9  no supervisor answers
 `
 
-func newRoot() *cobra.Command {
+func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "proctor",
 		Short: "Supervise collector processes",
 		Long: `Proctor supervises collectors: the agents that gather security and observability
 data on a host. It starts them, keeps them running, restarts them after a crash
-within limits, and leaves nothing of them behind.
+within limits, and leaves nothing of them behind. "proctor run" is the supervisor;
+the other commands are given to the one that runs.
 ` + exitStatus,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          noSuchCommand,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		Example: `  proctor run -c /etc/proctor.toml
+  proctor status
+  proctor restart web-1`,
+		Version:           thisVersion().Version,
+		PersistentPreRunE: a.checkGlobals,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		Args:              noSuchCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 
 		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(noSuchFlag)
-	root.AddCommand(runCommand(), logsCommand(), configCommand(), doctorCommand(), versionCommand(), collectorCommand())
+	a.globalFlags(root.PersistentFlags())
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "change", Title: "Change:"}, &cobra.Group{ID: "own", Title: "The supervisor:"})
+	for group, commands := range map[string][]*cobra.Command{
+		"look":   {a.statusCommand(), a.healthCommand(), logsCommand(), a.eventsCommand(), a.inspectCommand(), a.waitCommand(), a.isActiveCommand(), a.isFailedCommand()},
+		"change": {a.startCommand(), a.stopCommand(), a.restartCommand(), a.tryRestartCommand(), a.pauseCommand(), a.resumeCommand(), a.signalCommand(), a.resetCommand(), a.removeCommand()},
+		"own":    {runCommand(), a.reloadCommand(), a.shutdownCommand(), configCommand(), doctorCommand()},
+	} {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(versionCommand(), collectorCommand(), manCommand(), hiddenCheck())
+	root.AddCommand(habitCommands()...)
 	return root
 }
 

@@ -42,7 +42,8 @@ names.
 
 SIGNALS
   SIGTERM, SIGINT, Ctrl-C  end all collectors in order; a second one kills them
-  SIGHUP                   the same: the terminal is gone
+  SIGHUP                   with -c: read the file again, as "proctor reload" does;
+                           without: the same as SIGTERM, as the terminal is gone
   SIGQUIT                  print what the actors are doing, and all goroutines
 
 EXIT STATUS
@@ -52,7 +53,8 @@ EXIT STATUS
   7  the configuration cannot work; nothing was started
 `,
 		Example: `  proctor run
-  proctor run -c /etc/proctor.toml --log-format json`,
+  proctor run -c /etc/proctor.toml --log-format json
+  proctor run -t -c /etc/proctor.toml`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("run takes no arguments; to supervise what a file says: proctor run -c %s", args[0])
@@ -64,7 +66,14 @@ EXIT STATUS
 	format := c.Flags().String("log-format", "auto", "console, json, or auto: console on a terminal")
 	stateDir := c.Flags().String("state-dir", "", "where collectors' output is kept (default: state_dir of the configuration, else "+stateDirs+")")
 	level := c.Flags().String("log-level", "info", "debug, info, warn or error")
+	test := c.Flags().BoolP("test", "t", false, "only check the configuration file, as \"proctor config check\" does")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *test {
+			if *file == "" {
+				return errors.New("run -t needs the file that it checks: proctor run -t -c FILE")
+			}
+			return checkFile(c.OutOrStdout(), *file, "text")
+		}
 		log, flush, err := newLogger(c.ErrOrStderr(), *format, *level)
 		if err != nil {
 			return err
@@ -76,8 +85,19 @@ EXIT STATUS
 		if err != nil {
 			return err
 		}
-		if *stateDir != "" {
-			cfg.ProcessManager.StateDir = *stateDir
+		var again func() (config.Config, error)
+		override := func(cfg *config.Config) {
+			if *stateDir != "" {
+				cfg.ProcessManager.StateDir = *stateDir
+			}
+		}
+		override(&cfg)
+		if *file != "" {
+			again = func() (config.Config, error) {
+				cfg, err := toml.ReadFile(*file)
+				override(&cfg)
+				return cfg, err
+			}
 		}
 		kept, err := openCapture(log, cfg)
 		if err != nil {
@@ -89,7 +109,7 @@ EXIT STATUS
 				return err
 			}
 		}
-		err = supervise(log, cfg, kept)
+		err = supervise(log, cfg, again, kept)
 		written()
 		if kept != nil {
 			if closeErr := kept.Close(); closeErr != nil {
@@ -117,19 +137,24 @@ func newLogger(w io.Writer, format, level string) (log zerolog.Logger, flush fun
 	switch {
 	case format == "console" || format == "auto" && terminal:
 		_, noColor := os.LookupEnv("NO_COLOR")
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: noColor || !terminal,
-			FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced", "by", "correlation", "audit", "denied", "op", "instance", "tail", "lost_lines", "lost_bytes"},
-			PartsOrder:    []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, "collector", zerolog.MessageFieldName},
-			FormatPartValueByName: func(value any, name string) string {
-				if value == nil {
-					value = "proctor"
-				}
-				return fmt.Sprintf("%-12v", value)
-			}}
+		w = consoleWriter(w, terminal && !noColor)
 	case format != "json" && format != "auto":
 		return log, nil, fmt.Errorf("--log-format %s: it is one of auto, console and json", format)
 	}
 	return zerolog.New(w).Level(at).With().Timestamp().Logger(), func() { out.flush(time.Second) }, nil
+}
+
+// consoleWriter writes what happens as lines for people.
+func consoleWriter(w io.Writer, color bool) zerolog.ConsoleWriter {
+	return zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: !color,
+		FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced", "by", "correlation", "audit", "denied", "op", "instance", "tail", "lost_lines", "lost_bytes"},
+		PartsOrder:    []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, "collector", zerolog.MessageFieldName},
+		FormatPartValueByName: func(value any, name string) string {
+			if value == nil {
+				value = "proctor"
+			}
+			return fmt.Sprintf("%-12v", value)
+		}}
 }
 
 // configuration is what file says, or what there is without one.
@@ -190,8 +215,9 @@ func openCapture(log zerolog.Logger, cfg config.Config) (*actors.Capture, error)
 	return kept, nil
 }
 
-// supervise runs until a signal ends it, or a fault.
-func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture) (err error) {
+// supervise runs until a signal or a command ends it, or a fault. Again reads the
+// configuration once more; nil: it cannot.
+func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Config, error), kept *actors.Capture) (err error) {
 	// Before anything is started: a signal that comes now must not be lost.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, watched...)
@@ -201,14 +227,18 @@ func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture) (err
 	if err != nil {
 		return failed{fmt.Errorf("processes cannot be started on this system: %w", err)}
 	}
-	sup, err := actors.New(cfg, actors.WithHost(host), actors.WithLogger(log), actors.WithCapture(kept))
+	options := []actors.Option{actors.WithHost(host), actors.WithLogger(log), actors.WithCapture(kept)}
+	if again != nil {
+		options = append(options, actors.WithConfigSource(func(context.Context) (config.Config, error) { return again() }))
+	}
+	sup, err := actors.New(cfg, options...)
 	if err != nil {
 		return failed{errors.Join(err, host.Close())}
 	}
 	log.Info().Int("pid", os.Getpid()).
 		Msgf("proctor %s with pid %d supervises %d %s", thisVersion().Version, os.Getpid(), len(cfg.Collectors), plural(len(cfg.Collectors), "collector", "collectors"))
 
-	reply, clean := untilEnd(log, sup, signals)
+	reply, clean := untilEnd(log, sup, signals, again != nil)
 	if err := sup.Close(); err != nil {
 		log.Error().Err(err).Msg("the supervisor did not end well")
 		clean = false
@@ -231,9 +261,13 @@ func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture) (err
 }
 
 // untilEnd obeys signals until all collectors have ended, and says what became
-// of them; or until there is no waiting for that any more.
-func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Signal) (reply messages.ShutdownReply, ok bool) {
+// of them; or until there is no waiting for that any more. Reloads is whether a
+// hangup has the configuration read again.
+func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Signal, reloads bool) (reply messages.ShutdownReply, ok bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	ended := make(chan messages.ShutdownReply, 1)
+	closing := closes(ctx, sup)
 	asked := 0
 	for {
 		select {
@@ -241,6 +275,9 @@ func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Sign
 			switch {
 			case isDump(s):
 				dump(os.Stderr, sup)
+			case reloads && isHangup(s):
+				log.Info().Stringer("signal", s).Msgf("%v: reading the configuration again", s)
+				go reload(ctx, log, sup)
 			case asked == 0:
 				log.Info().Stringer("signal", s).Msgf("%v: ending all collectors; once more kills them", s)
 				asked++
@@ -253,12 +290,59 @@ func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Sign
 				log.Error().Msgf("%v a third time: giving up", s)
 				return reply, false
 			}
+		case <-closing: // a command has begun it
+			closing = nil
+			if asked == 0 {
+				asked++
+				go func() { ended <- shutDown(log, sup) }()
+			}
 		case reply = <-ended:
 			return reply, true
 		case <-sup.Done():
 			log.Error().Msg("the supervisor had one fault after another, and ended")
 			return reply, false
 		}
+	}
+}
+
+// closes is closed when the supervisor begins to shut down.
+func closes(ctx context.Context, sup *actors.Supervisor) <-chan struct{} {
+	closing := make(chan struct{})
+	events, err := sup.Events(ctx)
+	if err != nil {
+		return nil // it has ended, which is heard of otherwise
+	}
+	go func() {
+		for e := range events {
+			if _, is := e.Fact.(messages.ShuttingDown); is {
+				close(closing)
+				return
+			}
+		}
+	}()
+	return closing
+}
+
+// reload puts the configuration in force that the file has now, and logs what
+// became of it: nobody else is told.
+func reload(ctx context.Context, log zerolog.Logger, sup *actors.Supervisor) {
+	reply, err := sup.Reload(ctx, false)
+	if err != nil {
+		log.Error().Msg(err.Error())
+		return
+	}
+	for _, change := range reply.Changes {
+		z := log.Info()
+		if change.Err != nil {
+			z = log.Error().Err(change.Err).Bool("rolled_back", change.RolledBack)
+		}
+		if change.ID != "" {
+			z = z.Str("collector", change.ID)
+		}
+		z.Msgf("%v: %s", change.Action, strings.Join(change.Reasons, "; "))
+	}
+	if len(reply.Changes) == 0 {
+		log.Info().Msg("the configuration is as it was")
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 // session.
 var watched = []os.Signal{os.Interrupt, syscall.SIGTERM}
 
+func isHangup(os.Signal) bool { return false }
+
 func isDump(os.Signal) bool { return false }
 
 func survivePipes() {}

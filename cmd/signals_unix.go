@@ -11,6 +11,9 @@ import (
 // watched are the signals that run obeys.
 var watched = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
+// isHangup is whether a signal asks a daemon to read its configuration again.
+func isHangup(s os.Signal) bool { return s == syscall.SIGHUP }
+
 func isDump(s os.Signal) bool { return s == syscall.SIGQUIT }
 
 // survivePipes keeps a reader of our output, or of the log, who goes away from

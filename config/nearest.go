@@ -28,6 +28,8 @@ func Nearest(word string, candidates []string) string {
 			distance = min(distance, 1)
 		case strings.Contains(plain, "_") && hasWords(other, plain):
 			distance = min(distance, 2)
+		case swapped(plain, other):
+			distance = 1
 		}
 		if distance <= limit {
 			best, limit = candidate, distance-1
@@ -37,6 +39,20 @@ func Nearest(word string, candidates []string) string {
 		}
 	}
 	return best
+}
+
+// swapped is whether two neighbouring letters of one word are the other way round
+// in the other.
+func swapped(one, other string) bool {
+	if len(one) != len(other) {
+		return false
+	}
+	for i := range len(one) - 1 {
+		if one[i] != other[i] {
+			return one[i] == other[i+1] && one[i+1] == other[i] && one[i+2:] == other[i+2:]
+		}
+	}
+	return false
 }
 
 // hasWords is whether all words of some are among those of all, in that order.

@@ -1,0 +1,356 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/proctord/proctor/messages"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "status [ID…]",
+		Aliases: []string{"ps", "ls", "list", "list-units"},
+		Short:   "Show how collectors are",
+		Long: `Status shows all collectors, or those that are named, in a table: what state each
+is in, its process, how often it was restarted by itself, when it is started next,
+and why it is as it is. Of a single one it shows more. With -o wide the table has
+more columns; on a narrow terminal it has fewer, but the reason is never cut.
+
+With -q it prints ids only. With --watch it goes on, and shows what has changed.
+` + exitStatus,
+		Example: `  proctor status
+  proctor status web-1
+  proctor status 'net*' -o wide
+  proctor status --watch
+  proctor status -o json`,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: a.completeIDs(nil),
+	}
+	all := allFlag(c)
+	watch := c.Flags().BoolP("watch", "w", false, "go on, and show what has changed")
+	c.RunE = a.remote(func(c *call, args []string) error {
+		if *all && len(args) > 0 {
+			return errors.New("status takes ids or --all, not both")
+		}
+		if *watch {
+			return c.watch(args)
+		}
+		text, err := c.statusText(args)
+		if err != nil {
+			return err
+		}
+		return c.write([]byte(text))
+	})
+	return c
+}
+
+// statusText is what status prints.
+func (c *call) statusText(args []string) (string, error) {
+	if c.quiet && !c.structured() {
+		statuses, err := c.statuses(args)
+		var b strings.Builder
+		for _, s := range statuses {
+			_, _ = fmt.Fprintln(&b, s.ID)
+		}
+		return b.String(), err
+	}
+	if len(args) == 1 && !isPattern(args[0]) && args[0] != "all" && c.output == "table" {
+		i, err := c.Inspect(c.ctx, args[0])
+		if err != nil {
+			return "", c.explain(err)
+		}
+		return c.describe(i), nil
+	}
+	statuses, err := c.statuses(args)
+	if err != nil {
+		return "", err
+	}
+	if c.structured() {
+		documents := make([]statusDocument, len(statuses))
+		for i, s := range statuses {
+			documents[i] = documentOf(s)
+		}
+		text, err := encode(map[string]any{"collectors": documents}, c.output == "yaml")
+		return string(text), err
+	}
+	return c.statusTable(statuses), nil
+}
+
+// statuses are those that are meant, all of them without arguments.
+func (c *call) statuses(args []string) ([]messages.Status, error) {
+	if len(args) == 0 {
+		return c.List(c.ctx)
+	}
+	t, err := c.resolve(args, false, true)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make([]messages.Status, 0, len(t.ids))
+	for _, id := range t.ids {
+		s, known := t.known[id]
+		if !known { // so that it is the supervisor who says it
+			if s, err = c.Status(c.ctx, id); err != nil {
+				return nil, c.explain(err)
+			}
+		}
+		statuses = append(statuses, s)
+	}
+	return statuses, nil
+}
+
+// statusTable is the table of status.
+func (c *call) statusTable(statuses []messages.Status) string {
+	if len(statuses) == 0 {
+		return indented("no collectors are known; proctor start ID --binary PATH starts one, and a configuration file names those that are always there", 0, c.width())
+	}
+	color := c.colored(c.stdout)
+	columns := []column{{"ID", 0}, {"STATE", 0}, {"PID", 2}, {"UPTIME", 3}, {"RESTARTS", 4}, {"NEXT", 5}}
+	if c.output == "wide" {
+		columns = append(columns, column{"TYPE", 6}, column{"HEALTH", 7}, column{"RUN", 8}, column{"SINCE", 9}, column{"LAST EXIT", 10})
+	}
+	rows, notes := make([][]string, len(statuses)), make([]string, len(statuses))
+	for i, s := range statuses {
+		row := []string{s.ID, c.stateWord(s, color), "-", "-", fmt.Sprint(s.RestartCount), "-"}
+		if s.PID != 0 {
+			row[2] = fmt.Sprint(s.PID)
+			row[3] = duration(s.Uptime)
+		}
+		if !s.NextRestart.IsZero() {
+			row[5] = c.until(s.NextRestart)
+		}
+		if c.output == "wide" {
+			last := "-"
+			if s.LastExit != nil {
+				last = s.LastExit.String()
+			}
+			row = append(row, s.Type, s.Health.String(), fmt.Sprint(s.Incarnation), c.ago(s.Since), last)
+		}
+		rows[i], notes[i] = row, why(s)
+	}
+	return tabulate(columns, rows, "WHY", notes, c.width())
+}
+
+var stateColors = [messages.NumStates]string{
+	messages.Stopped: faint, messages.Starting: alert, messages.Running: good,
+	messages.Paused: alert, messages.Stopping: alert, messages.Failed: bad,
+}
+
+// stateWord is the word of a state; one that waits for a restart is told from one
+// whose process is being made, and one that runs but should not from one that does.
+func (c *call) stateWord(s messages.Status, color bool) string {
+	word, hue := s.State.String(), ""
+	if int(s.State) < len(stateColors) {
+		hue = stateColors[s.State]
+	}
+	if s.State == messages.Starting && !s.NextRestart.IsZero() {
+		word = "backoff"
+	}
+	return paint(color, hue, word)
+}
+
+// why is the reason for a state, with health where that is worse than the state.
+func why(s messages.Status) string {
+	reason := s.Reason
+	if s.State == messages.Running && (s.Health == messages.HealthDegraded || s.Health == messages.HealthUnhealthy) {
+		if reason != "" {
+			reason += "; "
+		}
+		reason += s.Health.String()
+		if len(s.HealthReasons) > 0 {
+			reason += ": " + strings.Join(s.HealthReasons, "; ")
+		}
+	}
+	return reason
+}
+
+func (a *app) until(at time.Time) string {
+	in := at.Sub(a.now())
+	if in <= 0 {
+		return "now"
+	}
+	return "in " + duration(in)
+}
+
+func (a *app) ago(at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return duration(max(a.now().Sub(at), 0)) + " ago"
+}
+
+// clock is a time for people.
+func clock(at time.Time) string { return at.Local().Format("Mon 2006-01-02 15:04:05 MST") }
+
+// labelWidth is how far labels are indented to the right.
+const labelWidth = 13
+
+// describe shows one collector in the shape of systemctl.
+func (c *call) describe(i messages.Inspection) string {
+	color, width := c.colored(c.stdout), c.width()
+	hue := stateColors[min(int(i.State), len(stateColors)-1)]
+	var b strings.Builder
+	_, _ = fmt.Fprintf(&b, "%s %s - collector of type %s\n", paint(color, hue, "●"), paint(color, bold, i.ID), i.Type)
+	line := func(label, what string) {
+		if what != "" {
+			b.WriteString(hanging(fmt.Sprintf("%*s: ", labelWidth-2, label), labelWidth, what, width))
+		}
+	}
+	state := paint(color, hue, i.State.String())
+	if !i.Since.IsZero() {
+		state += " since " + clock(i.Since) + "; " + c.ago(i.Since)
+	}
+	line("State", state)
+	line("Why", why(i.Status))
+	if !i.NextRestart.IsZero() {
+		line("Next start", c.until(i.NextRestart)+", at "+clock(i.NextRestart))
+	}
+	if i.PID != 0 {
+		line("Main PID", fmt.Sprintf("%d, up %s (run %d)", i.PID, duration(i.Uptime), i.Incarnation))
+	}
+	health := i.Health.String()
+	if len(i.HealthReasons) > 0 {
+		health += ": " + strings.Join(i.HealthReasons, "; ")
+	}
+	line("Health", health)
+	line("Restarts", restartsText(i))
+	if e := i.LastExit; e != nil {
+		line("Last exit", lastExitText(*e))
+	}
+	line("Command", commandText(i))
+	line("Stop", fmt.Sprintf("%s, killed after %s", i.Config.StopSignal, duration(i.Config.GracefulTimeout)))
+	if e := i.LastExit; e != nil && len(e.Tail) > 0 {
+		b.WriteString("\nThe last lines before its last exit:\n")
+		for _, l := range e.Tail {
+			b.WriteString("  " + string(appendHarmless(nil, []byte(l))) + "\n")
+		}
+	}
+	more := fmt.Sprintf("proctor inspect %s, proctor logs %s", i.ID, i.ID)
+	b.WriteString("\n" + indented("More: "+more, 0, width))
+	return b.String()
+}
+
+func restartsText(i messages.Inspection) string {
+	if !i.Config.AutoRestart || i.RestartsLeft < 0 {
+		return "none by itself"
+	}
+	text := fmt.Sprintf("%d since it was started", i.RestartCount)
+	switch {
+	case i.Config.MaxRestarts < 0:
+		return text
+	case i.Config.RestartWindow > 0:
+		return text + fmt.Sprintf("; %d more allowed within %s", i.RestartsLeft, duration(i.Config.RestartWindow))
+	}
+	return text + fmt.Sprintf("; %d more allowed", i.RestartsLeft)
+}
+
+func lastExitText(e messages.Exit) string {
+	what := e.String()
+	if e.Forced {
+		what += ", it had to be killed"
+	}
+	if !e.At.IsZero() {
+		what += ", " + clock(e.At)
+	}
+	if e.PID != 0 {
+		what += fmt.Sprintf(", pid %d after %s", e.PID, duration(e.Ran))
+	}
+	return what
+}
+
+func commandText(i messages.Inspection) string {
+	binary := i.Config.BinaryPath
+	if binary == "" {
+		binary = "(found by the type " + i.Config.Type + ")"
+	}
+	parts := append([]string{binary}, i.Config.Args...)
+	for at, part := range parts[1:] {
+		if part == "" || strings.ContainsAny(part, " \t\n'\"\\$*?;&|<>()") {
+			parts[at+1] = "'" + strings.ReplaceAll(part, "'", `'\''`) + "'"
+		}
+	}
+	return string(appendHarmless(nil, []byte(strings.Join(parts, " "))))
+}
+
+// watch shows status again whenever something has happened, and on a terminal
+// every second, as times go on.
+func (c *call) watch(args []string) error {
+	events, err := c.Events(c.ctx)
+	if err != nil {
+		return err
+	}
+	changed, ended := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range events {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	_, _, terminal := c.screen(c.stdout)
+	terminal = terminal && !c.structured()
+	var tick <-chan time.Time
+	if terminal {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		tick = t.C
+		_ = c.write([]byte("\x1b[?25l\x1b[2J"))
+		defer func() { _ = c.write([]byte("\x1b[?25h")) }()
+	}
+	for before := ""; ; {
+		now, err := c.statusText(args)
+		switch {
+		case c.ctx.Err() != nil:
+			return nil // Ctrl-C is how a watch ends
+		case err != nil:
+			return err
+		case terminal:
+			_, height, _ := c.screen(c.stdout) // it may have been made larger
+			err = c.write([]byte(onScreen(now, height)))
+		case now != before:
+			if before != "" && !c.structured() {
+				now = "\n" + now
+			}
+			err = c.write([]byte(now))
+			before = strings.TrimPrefix(now, "\n")
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-tick:
+		case <-changed:
+			// What comes together is shown together.
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-c.ctx.Done():
+			}
+			select {
+			case <-changed:
+			default:
+			}
+		case <-ended:
+			if c.ctx.Err() != nil {
+				return nil
+			}
+			return &messages.Error{Op: "watch", Kind: messages.Internal, Text: "the supervisor has ended", Err: errEnded}
+		case <-c.ctx.Done():
+			return nil
+		}
+	}
+}
+
+// onScreen draws over what is on the screen, as much as there is room for.
+func onScreen(what string, height int) string {
+	lines := strings.Split(strings.TrimRight(what, "\n"), "\n")
+	if most := height - 2; most > 0 && len(lines) > most {
+		left := len(lines) - most
+		lines = append(lines[:most:most], fmt.Sprintf("… and %d more %s", left, plural(left, "line", "lines")))
+	}
+	return "\x1b[H" + strings.Join(lines, "\x1b[K\n") + "\x1b[K\n\x1b[J"
+}
