@@ -29,6 +29,7 @@ type statusDocument struct {
 	Reason         string         `json:"reason"`
 	Health         string         `json:"health"`
 	HealthReasons  []string       `json:"health_reasons"`
+	HealthSince    *time.Time     `json:"health_since"`
 	Totals         totalsDocument `json:"totals"`
 	*inspectFields                // of inspect only
 }
@@ -49,6 +50,7 @@ type totalsDocument struct {
 	Failures         uint64  `json:"failures"`
 	Signals          uint64  `json:"signals"`
 	Forced           uint64  `json:"forced"`
+	Unhealthy        uint64  `json:"unhealthy"`
 	Faults           uint64  `json:"faults"`
 	LastStartSeconds float64 `json:"last_start_seconds"`
 }
@@ -64,6 +66,7 @@ type exitDocument struct {
 	RanSeconds        float64    `json:"ran_seconds"`
 	SpawnError        string     `json:"spawn_error,omitempty"`
 	Fault             string     `json:"fault,omitempty"`
+	Unhealthy         string     `json:"unhealthy,omitempty"`
 	Tail              []string   `json:"tail,omitempty"`
 	UserTimeSeconds   float64    `json:"user_time_seconds"`
 	SystemTimeSeconds float64    `json:"system_time_seconds"`
@@ -93,7 +96,46 @@ type configDocument struct {
 	SuccessExitCodes     []string          `json:"success_exit_codes"`
 	NoRestartExitCodes   []string          `json:"no_restart_exit_codes"`
 	RetryFailedAfter     float64           `json:"retry_failed_after_seconds"`
+	Readiness            string            `json:"readiness"`
+	StartupTimeout       float64           `json:"startup_timeout_seconds"`
+	Liveness             *probeDocument    `json:"liveness,omitempty"`
+	ReadinessProbe       *probeDocument    `json:"readiness_probe,omitempty"`
+	StartupProbe         *probeDocument    `json:"startup_probe,omitempty"`
+	RestartOnUnhealthy   bool              `json:"restart_on_unhealthy"`
+	User                 string            `json:"user"`
+	Group                string            `json:"group"`
+	SupplementaryGroups  []string          `json:"supplementary_groups"`
+	ResourceLimits       limitsDocument    `json:"resource_limits"`
 	Output               outputDocument    `json:"output"`
+}
+
+type probeDocument struct {
+	Exec             []string `json:"exec,omitempty"`
+	HTTP             string   `json:"http,omitempty"`
+	TCP              string   `json:"tcp,omitempty"`
+	GRPC             string   `json:"grpc,omitempty"`
+	Unix             string   `json:"unix,omitempty"`
+	InitialDelay     float64  `json:"initial_delay_seconds"`
+	Period           float64  `json:"period_seconds"`
+	Timeout          float64  `json:"timeout_seconds"`
+	FailureThreshold int      `json:"failure_threshold"`
+	SuccessThreshold int      `json:"success_threshold"`
+}
+
+// limitsDocument has null for what is not limited.
+type limitsDocument struct {
+	CPUPercent     *int  `json:"cpu_percent"`
+	CPUWeight      *int  `json:"cpu_weight"`
+	MemoryMaxMB    *int  `json:"memory_max_mb"`
+	MemoryHighMB   *int  `json:"memory_high_mb"`
+	SwapMaxMB      *int  `json:"swap_max_mb"`
+	TasksMax       *int  `json:"tasks_max"`
+	OpenFiles      *int  `json:"open_files"`
+	CoreMB         *int  `json:"core_mb"`
+	Nice           int   `json:"nice"`
+	OOMScoreAdjust int   `json:"oom_score_adjust"`
+	CPUAffinity    []int `json:"cpu_affinity"`
+	Required       bool  `json:"limits_required"`
 }
 
 type outputDocument struct {
@@ -120,10 +162,10 @@ func documentOf(s messages.Status) statusDocument {
 		ID: s.ID, Type: s.Type, State: s.State, PID: s.PID, Incarnation: s.Incarnation,
 		Since: moment(s.Since), StartedAt: moment(s.StartedAt), UptimeSeconds: s.Uptime.Seconds(),
 		RestartCount: s.RestartCount, NextRestart: moment(s.NextRestart), LastExit: exitOf(s.LastExit), Reason: s.Reason,
-		Health: s.Health.String(), HealthReasons: list(s.HealthReasons),
+		Health: s.Health.String(), HealthReasons: list(s.HealthReasons), HealthSince: moment(s.HealthSince),
 		Totals: totalsDocument{
 			s.Totals.Starts, s.Totals.Restarts, s.Totals.SpawnFailures, s.Totals.Clean, s.Totals.Failures,
-			s.Totals.Signals, s.Totals.Forced, s.Totals.Faults, s.Totals.LastStart.Seconds(),
+			s.Totals.Signals, s.Totals.Forced, s.Totals.Unhealthy, s.Totals.Faults, s.Totals.LastStart.Seconds(),
 		},
 	}
 }
@@ -143,6 +185,30 @@ func configOf(c config.Collector) configDocument {
 		BackoffReset: setting(c.BackoffReset), GracefulTimeout: setting(c.GracefulTimeout), ForceTimeout: setting(c.ForceTimeout),
 		StopSignal: c.StopSignal, SuccessExitCodes: list(c.SuccessExitCodes), NoRestartExitCodes: list(c.NoRestartExitCodes),
 		RetryFailedAfter: setting(c.RetryFailedAfter), Output: outputOf(c.Output.WithDefaults()),
+		Readiness: string(c.Readiness), StartupTimeout: setting(c.StartupTimeout), RestartOnUnhealthy: c.RestartOnUnhealthy != config.Off,
+		Liveness: probeOf(c.Liveness), ReadinessProbe: probeOf(c.ReadinessProbe), StartupProbe: probeOf(c.StartupProbe),
+		User: c.User, Group: c.Group, SupplementaryGroups: list(c.SupplementaryGroups), ResourceLimits: limitsOf(c.ResourceLimits),
+	}
+}
+
+func probeOf(p config.Probe) *probeDocument {
+	if !p.Set() {
+		return nil
+	}
+	return &probeDocument{p.Exec, p.HTTP, p.TCP, p.GRPC, p.Unix, setting(p.InitialDelay), setting(p.Period), setting(p.Timeout), p.FailureThreshold, p.SuccessThreshold}
+}
+
+func limitsOf(l config.ResourceLimits) limitsDocument {
+	limit := func(n int) *int {
+		if n == 0 {
+			return nil
+		}
+		n = max(n, 0) // config.None
+		return &n
+	}
+	return limitsDocument{
+		limit(l.CPUPercent), limit(l.CPUWeight), limit(l.MemoryMaxMB), limit(l.MemoryHighMB), limit(l.SwapMaxMB), limit(l.TasksMax),
+		limit(l.OpenFiles), limit(l.CoreMB), l.Nice, l.OOMScoreAdjust, list(l.CPUAffinity), l.Required,
 	}
 }
 
@@ -161,7 +227,7 @@ func exitOf(e *messages.Exit) *exitDocument {
 	}
 	return &exitDocument{
 		Incarnation: e.Incarnation, PID: e.PID, Code: e.Code, Signal: e.Signal, CoreDumped: e.CoreDumped, Forced: e.Forced,
-		At: moment(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: e.SpawnError, Fault: e.Fault, Tail: e.Tail,
+		At: moment(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: e.SpawnError, Fault: e.Fault, Unhealthy: e.Unhealthy, Tail: e.Tail,
 		UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRSS: e.MaxRSS,
 	}
 }
