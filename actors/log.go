@@ -156,6 +156,15 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		text = "removed"
 	case messages.ShuttingDown:
 		text = "shutting down"
+	case messages.HealthChanged:
+		text = f.To.String()
+		if f.Reason != "" {
+			text += ": " + f.Reason
+		}
+		if f.To == messages.HealthUnhealthy || f.To == messages.HealthDegraded {
+			level = zerolog.WarnLevel
+		}
+		fields = func(z *zerolog.Event) { z.Stringer("health", f.To) }
 	case messages.Begun:
 		level, text = zerolog.DebugLevel, "supervising"
 		fields = func(z *zerolog.Event) { z.Str("instance", f.Instance) }

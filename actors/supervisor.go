@@ -17,6 +17,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
 	"github.com/proctord/proctor/collector"
+	"github.com/proctord/proctor/collector/probe"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"github.com/proctord/proctor/platform"
@@ -40,6 +41,30 @@ type options struct {
 	source  func(context.Context) (config.Config, error)
 	capture *Capture
 	child   func(id string, o collector.Options) *actor.Props
+	ask     func(ctx context.Context, p config.Probe, spec platform.Spec) error
+}
+
+// asking is how many probes are asked at a time.
+const asking = 64
+
+// prober asks real probes, a bounded number at a time.
+func prober(host platform.Host) func(context.Context, config.Probe, platform.Spec) error {
+	places := make(chan struct{}, asking)
+	p := probe.New(host)
+	return func(ctx context.Context, asked config.Probe, spec platform.Spec) error {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			return p.Ask(ctx, asked, spec)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// WithProbes has probes asked by ask. Without it they really are.
+func WithProbes(ask func(ctx context.Context, p config.Probe, spec platform.Spec) error) Option {
+	return func(o *options) { o.ask = ask }
 }
 
 // WithActorSystem puts the supervisor into an actor system that is there
@@ -123,7 +148,11 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 	if subscriber != nil {
 		subscribers = append(subscribers, subscriber)
 	}
-	children := collector.Options{Host: o.host, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
+	ask := o.ask
+	if ask == nil {
+		ask = prober(o.host)
+	}
+	children := collector.Options{Host: o.host, Ask: ask, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
 	if o.capture != nil {
 		children.Record = o.capture.record
 	}
@@ -173,7 +202,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
 	s.Commands, s.source = Commands{s}, o.source
 	if o.host == nil {
-		host, err := platform.New(platform.Options{})
+		host, err := platform.New(platform.Options{Guardian: true})
 		if err != nil {
 			return nil, &messages.Error{Op: "supervise", Kind: messages.IO, Err: err}
 		}

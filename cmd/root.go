@@ -151,7 +151,7 @@ the other commands are given to the one that runs.
 	for group, commands := range map[string][]*cobra.Command{
 		"look":   {a.statusCommand(), a.healthCommand(), logsCommand(), a.eventsCommand(), a.inspectCommand(), a.waitCommand(), a.isActiveCommand(), a.isFailedCommand()},
 		"change": {a.startCommand(), a.stopCommand(), a.restartCommand(), a.tryRestartCommand(), a.pauseCommand(), a.resumeCommand(), a.signalCommand(), a.resetCommand(), a.removeCommand()},
-		"own":    {runCommand(), a.reloadCommand(), a.shutdownCommand(), configCommand()},
+		"own":    {runCommand(), a.reloadCommand(), a.shutdownCommand(), configCommand(), doctorCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

@@ -223,7 +223,7 @@ func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Confi
 	signal.Notify(signals, watched...)
 	defer signal.Stop(signals)
 
-	host, err := platform.New(platform.Options{Exclusive: true})
+	host, err := platform.New(platform.Options{Exclusive: true, Guardian: true})
 	if err != nil {
 		return failed{fmt.Errorf("processes cannot be started on this system: %w", err)}
 	}

@@ -8,6 +8,7 @@ package collector
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +41,10 @@ type Options struct {
 
 	// Stdout and Stderr receive what the processes write. Nil: it is discarded.
 	Stdout, Stderr *os.File
+
+	// Ask, if set, asks a probe once, and returns nil if all is well. It blocks; it
+	// is called on goroutines of its own. Spec is that of the collector's process.
+	Ask func(ctx context.Context, probe config.Probe, spec platform.Spec) error
 
 	// Record, if set, makes the recording of what one process writes. Where it
 	// returns nil, Stdout and Stderr are given to the process. Notify is told
@@ -92,6 +97,11 @@ type collector struct {
 	dying                *messages.Exit
 	storing              bool // it is gone, and what it wrote is not all stored yet
 	permanent            bool
+	unready              bool   // it has not said yet that it is ready, and nobody has asked it to end
+	unhealthy            string // why it is ended by itself, if that is so
+
+	startup time.Duration // how long it may take to be ready
+	checks  *checks       // of this incarnation; nil: there are no probes
 
 	disarm func()
 	timer  uint64 // tells the timer that runs from those before it
@@ -161,6 +171,10 @@ func (c *collector) Receive(ctx actor.Context) {
 			c.dying.Tail = m.ending.Tail
 			c.goneWith(ctx, m.events)
 		}
+	case tick:
+		c.ask(ctx, m)
+	case answer:
+		c.hearAnswer(ctx, m)
 	case complaint:
 		c.complain(ctx, m.notice)
 	case expired:
@@ -192,6 +206,9 @@ func (c *collector) begin(ctx actor.Context) {
 // process, unless there is an heir.
 func (c *collector) letGo() {
 	c.disarm()
+	if c.checks != nil {
+		c.checks.rest()
+	}
 	if c.process != nil {
 		c.process.Kill()
 	}
@@ -232,6 +249,14 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
+		for _, limit := range n.Unmet {
+			ctx.Logger().Warn("a limit is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
+		}
+		if c.checks != nil && c.checks.needed {
+			c.unready = true
+			c.handle(ctx, lifecycle.Execed)
+			return
+		}
 		c.handle(ctx, lifecycle.Spawned)
 	case platform.SpawnFailed:
 		var missing *config.NotFoundError
@@ -297,15 +322,19 @@ func (c *collector) emptied() lifecycle.Event {
 
 // conclude ends the incarnation: from here on there is no process.
 func (c *collector) conclude(e *messages.Exit) {
-	e.Forced = c.forced
+	e.Forced, e.Unhealthy = c.forced, c.unhealthy
 	c.exit, c.ended = e, true
 	c.process, c.pid, c.startedAt, c.dying, c.recording, c.storing = nil, 0, time.Time{}, nil, nil, false
+	if c.checks != nil {
+		c.checks.rest()
+		c.checks = nil
+	}
 }
 
 func (c *collector) exitOf(e platform.Exit) *messages.Exit {
 	exit := &messages.Exit{
 		Incarnation: c.incarnation, PID: c.pid,
-		Code: e.Code, CoreDumped: e.Core, At: time.Now(),
+		Code: e.Code, CoreDumped: e.Core, OOMKills: e.OOM, At: time.Now(),
 		UserTime: e.UserTime, SystemTime: e.SystemTime, MaxRSS: e.MaxRSS,
 	}
 	if e.Signal != 0 {
@@ -319,6 +348,8 @@ func (c *collector) exitOf(e platform.Exit) *messages.Exit {
 
 func (c *collector) expire(ctx actor.Context, event lifecycle.Event) {
 	switch event {
+	case lifecycle.StartExpired:
+		c.unhealthy = fmt.Sprintf("it was not ready within %v", c.startup)
 	case lifecycle.GraceExpired:
 		c.facts = append(c.facts, messages.StopForced{PID: c.pid, After: c.graceful, Exited: c.dying != nil})
 	case lifecycle.KillExpired:
@@ -343,13 +374,17 @@ func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
 			c.stopTimer()
 		}
 		if !c.state.Alive() && next.Alive() {
-			c.forced, c.permanent = false, false
+			c.forced, c.permanent, c.unready, c.unhealthy = false, false, false, ""
 		}
 		c.state = next
+		if next == lifecycle.Running || event == lifecycle.Stop || event == lifecycle.Kill {
+			c.unready = false
+		}
 		for _, effect := range effects {
 			events = append(events, c.perform(ctx, effect)...)
 		}
 	}
+	c.check(ctx)
 	c.flush(ctx)
 }
 
@@ -392,6 +427,8 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 		c.startTimer(ctx, c.graceful, lifecycle.GraceExpired)
 	case lifecycle.ArmKill:
 		c.startTimer(ctx, c.forceAfter, lifecycle.KillExpired)
+	case lifecycle.ArmStart:
+		c.startTimer(ctx, c.startup, lifecycle.StartExpired)
 	case lifecycle.Accept:
 		c.answer(c.order, c.order.err)
 	case lifecycle.Defer:
@@ -409,6 +446,7 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle.Event {
 	cfg := m.Config
 	c.incarnation++
+	c.startup = cfg.StartupTimeout
 	c.kill, c.forceAfter, c.graceful = cfg.ForceTimeout, cfg.ForceTimeout, cfg.GracefulTimeout
 	stop, err := platform.ParseSignal(cmp.Or(cfg.StopSignal, "SIGTERM"))
 	if err != nil {
@@ -425,6 +463,8 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		Stdout:     c.options.Stdout,
 		Stderr:     c.options.Stderr,
 		StopSignal: stop,
+		Limits:     limits(cfg.ResourceLimits),
+		As:         platform.Identity{User: cfg.User, Group: cfg.Group, Groups: cfg.SupplementaryGroups},
 	}
 	if resolve := c.options.Resolve; resolve != nil {
 		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }
@@ -436,8 +476,26 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	if c.recording != nil {
 		spec.Output = c.recording.Open
 	}
+	c.checks = newChecks(cfg, spec)
 	c.process = c.options.Host.Start(spec, c.listener(ctx))
 	return nil
+}
+
+// limits turns settings, which are in MiB, into what a host understands.
+func limits(l config.ResourceLimits) platform.Limits {
+	bytes := func(mib int) int64 {
+		if mib == config.None {
+			return -1
+		}
+		return int64(mib) << 20
+	}
+	return platform.Limits{
+		CPUPercent: l.CPUPercent, CPUWeight: l.CPUWeight,
+		MemoryMax: bytes(l.MemoryMaxMB), MemoryHigh: bytes(l.MemoryHighMB), SwapMax: bytes(l.SwapMaxMB),
+		TasksMax: l.TasksMax, OpenFiles: l.OpenFiles, Core: bytes(l.CoreMB),
+		Nice: l.Nice, OOMScoreAdjust: l.OOMScoreAdjust, CPUs: l.CPUAffinity,
+		Required: l.Required,
+	}
 }
 
 // listener passes what the host says of this incarnation on to this actor,
@@ -505,6 +563,10 @@ func (c *collector) settle(err *messages.Error) {
 			c.answer(o, err)
 		case c.state == lifecycle.Running:
 			c.answer(o, nil)
+		case c.unhealthy != "":
+			c.answer(o, &messages.Error{Kind: messages.SpawnFailed, Text: c.unhealthy})
+		case c.unready:
+			c.answer(o, &messages.Error{Kind: messages.SpawnFailed, Text: "it ended before it was ready: " + c.exit.String()})
 		case c.state == lifecycle.Failed:
 			c.answer(o, &messages.Error{Kind: messages.SpawnFailed, Text: c.exit.SpawnError})
 		default:
@@ -521,7 +583,7 @@ func (c *collector) answer(o order, err *messages.Error) {
 // flush tells the supervisor what has changed, and then what became of its
 // orders: who is answered finds things the way the answer says.
 func (c *collector) flush(ctx actor.Context) {
-	if now := c.snapshot(); c.ended || len(c.facts) > 0 || now.State != c.reported.State || now.PID != c.reported.PID || now.Alive != c.reported.Alive {
+	if now := c.snapshot(); c.ended || len(c.facts) > 0 || now.State != c.reported.State || now.PID != c.reported.PID || now.Alive != c.reported.Alive || now.Checked != c.reported.Checked || now.Health != c.reported.Health || now.HealthReason != c.reported.HealthReason {
 		c.report(ctx)
 	}
 	for _, a := range c.answers {
@@ -539,7 +601,9 @@ func (c *collector) report(ctx actor.Context) {
 }
 
 func (c *collector) snapshot() messages.Report {
+	health, reason, checked := c.health()
 	return messages.Report{
+		Checked: checked, Health: health, HealthReason: reason,
 		ID: c.id, State: c.state.Public(), Incarnation: c.incarnation,
 		PID: c.pid, StartedAt: c.startedAt, Alive: c.state.Alive(),
 		Exit: c.exit, Permanent: c.permanent, Detail: c.state.String(),

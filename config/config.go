@@ -126,8 +126,33 @@ type Collector struct {
 	// ("SIGINT", "hup"). Empty: SIGTERM. On Windows it is always CTRL_BREAK.
 	StopSignal string
 
+	// User and Group, names or numbers, are whom it runs as. Empty: the
+	// supervisor's own; a User brings its groups along, if SupplementaryGroups
+	// does not say others. Only root can start one as somebody else.
+	User, Group         string
+	SupplementaryGroups []string
+
+	// ResourceLimits are what its processes may use at most.
+	ResourceLimits ResourceLimits
+
 	// Output is what becomes of what it writes.
 	Output Output
+
+	// Readiness says when a collector that has been started counts as up: a start
+	// is answered then. Empty: ReadyExec. It has StartupTimeout for that (zero:
+	// 60 s); one that takes longer is ended, which counts as a crash.
+	Readiness      Readiness
+	StartupTimeout time.Duration
+
+	// The probes ask a collector that runs how it is. While StartupProbe has not
+	// succeeded the others wait; if it fails too often, the collector is ended,
+	// which counts as a crash. One whose ReadinessProbe fails is degraded; one
+	// whose Liveness fails is unhealthy and, unless RestartOnUnhealthy is Off,
+	// ended, which counts as a crash.
+	Liveness           Probe
+	ReadinessProbe     Probe
+	StartupProbe       Probe
+	RestartOnUnhealthy Switch
 
 	// Kind says whether the collector is to run on, or to its end. Empty: Service.
 	Kind Kind

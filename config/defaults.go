@@ -51,6 +51,14 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	pm = pm.WithDefaults()
 	fill(&c.Type, TypeOf(id))
 	fill(&c.Kind, Service)
+	fill(&c.Readiness, ReadyExec)
+	fill(&c.StartupTimeout, DefaultStartupTimeout)
+	fill(&c.RestartOnUnhealthy, On)
+	for _, p := range []*Probe{&c.Liveness, &c.ReadinessProbe, &c.StartupProbe} {
+		if p.Set() {
+			*p = p.WithDefaults()
+		}
+	}
 	fill(&c.Restart, DefaultRestart)
 	fill(&c.MaxRestarts, DefaultMaxRestarts)
 	fill(&c.RestartWindow, DefaultRestartWindow)

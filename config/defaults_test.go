@@ -24,8 +24,9 @@ func TestZeroFieldsMeanTheirDefaults(t *testing.T) {
 
 	c := config.Collector{}.WithDefaults("procmond-1", config.ProcessManager{DefaultForceTimeout: time.Minute})
 	want := config.Collector{
-		Type:            "procmond",
-		Kind:            config.Service,
+		Type:      "procmond",
+		Kind:      config.Service,
+		Readiness: config.ReadyExec, StartupTimeout: 60 * time.Second, RestartOnUnhealthy: config.On,
 		Restart:         config.RestartOnFailure,
 		MaxRestarts:     3,
 		RestartWindow:   300 * time.Second,

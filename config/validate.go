@@ -156,6 +156,11 @@ func (f *findings) collector(id string, c Collector) {
 	}
 	f.noNUL(key("binary_path"), c.BinaryPath)
 	f.noNUL(key("working_dir"), c.WorkingDir)
+	f.noNUL(key("user"), c.User)
+	f.noNUL(key("group"), c.Group)
+	for i, g := range c.SupplementaryGroups {
+		f.noNUL(Element(key("supplementary_groups"), i), g)
+	}
 	f.arguments(key, c)
 
 	if word := string(c.Restart); word != "" && !known(c.Restart) {
@@ -174,6 +179,7 @@ func (f *findings) collector(id string, c Collector) {
 	if c.Kind == Task && c.Restart == RestartAlways {
 		f.add(key("restart"), string(c.Restart), `restart = "always" contradicts kind = "task": a task would never be done`, `use "on-failure"`, key("kind"))
 	}
+	f.health(key, c)
 	f.exitCodes(key("success_exit_codes"), c.SuccessExitCodes)
 	f.exitCodes(key("no_restart_exit_codes"), c.NoRestartExitCodes)
 	f.time(key("retry_failed_after_seconds"), c.RetryFailedAfter)
@@ -191,6 +197,7 @@ func (f *findings) collector(id string, c Collector) {
 	f.time(key("graceful_timeout_seconds"), c.GracefulTimeout)
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
+	f.limits(key, c.ResourceLimits)
 
 	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
 	if c.StopSignal != "" {

@@ -70,6 +70,12 @@ type Report struct {
 	// Permanent says that another start of the same would fail the same way.
 	Permanent bool
 
+	// Checked says that Health and HealthReason are what probes tell of the
+	// process; without probes nothing more is known than State.
+	Checked      bool
+	Health       Health
+	HealthReason string
+
 	// Detail is where the child really is, in its own words, for people who look
 	// for a fault.
 	Detail string

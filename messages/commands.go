@@ -311,6 +311,7 @@ type Status struct {
 
 	Health        Health
 	HealthReasons []string
+	HealthSince   time.Time // when Health began
 
 	Totals Totals // since the collector is known
 }
@@ -324,6 +325,7 @@ type Totals struct {
 	Failures      uint64 // ends with another exit code
 	Signals       uint64 // ends by a signal
 	Forced        uint64 // ends that had to be forced
+	Unhealthy     uint64 // ends because a probe failed, or it was not ready in time
 	Faults        uint64 // ends by a fault of an actor
 
 	// LastStart is how long the last start took, from the order to the exec.
@@ -396,11 +398,13 @@ type Exit struct {
 	Code        int    // the exit code; -1 if a signal ended it or it never ran
 	Signal      string // "SIGKILL" if a signal ended it
 	CoreDumped  bool
+	OOMKills    int       // how many of its processes were killed for lack of memory, as far as the system tells
 	Forced      bool      // it was asked to end, and had to be killed
 	At          time.Time // when it ended
 	Ran         time.Duration
 	SpawnError  string // why there was no process, if that is what happened
 	Fault       string // what went wrong in Proctor itself, if that ended it
+	Unhealthy   string // why it was ended without being asked for, if it did not work
 
 	// Tail is the last lines that it wrote, long ones cut, the oldest first, where
 	// its output is captured.
@@ -414,5 +418,5 @@ type Exit struct {
 
 // Success reports whether the process ran and ended by itself with code 0.
 func (e Exit) Success() bool {
-	return e.Code == 0 && e.Signal == "" && e.SpawnError == "" && e.Fault == ""
+	return e.Code == 0 && e.Signal == "" && e.SpawnError == "" && e.Fault == "" && e.Unhealthy == ""
 }

@@ -79,6 +79,12 @@ type (
 	// ShuttingDown says that no more starts are accepted.
 	ShuttingDown struct{}
 
+	// HealthChanged says that probes tell something else of the collector.
+	HealthChanged struct {
+		From, To Health
+		Reason   string
+	}
+
 	// Begun is the first event of a supervisor's life.
 	Begun struct {
 		Instance string // names this life
@@ -119,6 +125,7 @@ func (StopForced) fact()       {}
 func (TerminateFailure) fact() {}
 func (Crashed) fact()          {}
 func (ShuttingDown) fact()     {}
+func (HealthChanged) fact()    {}
 func (Begun) fact()            {}
 func (ConfigApplied) fact()    {}
 func (Audited) fact()          {}
@@ -132,8 +139,12 @@ func (e Exit) String() string {
 	switch {
 	case e.Fault != "":
 		return e.Fault
+	case e.Unhealthy != "":
+		return e.Unhealthy
 	case e.SpawnError != "":
 		return "could not be started: " + e.SpawnError
+	case e.Signal == "SIGKILL" && e.OOMKills > 0 && !e.Forced:
+		return "out of memory: killed at its memory limit"
 	case e.Signal != "" && e.CoreDumped:
 		return "signal " + e.Signal + ", core dumped"
 	case e.Signal != "":

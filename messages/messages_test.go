@@ -99,10 +99,12 @@ func TestEveryCommandHasASubject(t *testing.T) {
 
 func TestAnExitSaysHowItWas(t *testing.T) {
 	for want, e := range map[string]Exit{
-		"exit code 3":                   {Code: 3},
+		"exit code 3": {Code: 3},
+		"out of memory: killed at its memory limit": {Code: -1, Signal: "SIGKILL", OOMKills: 1},
 		"signal SIGKILL":                {Code: -1, Signal: "SIGKILL"},
 		"signal SIGSEGV, core dumped":   {Code: -1, Signal: "SIGSEGV", CoreDumped: true},
 		"could not be started: no file": {Code: -1, SpawnError: "no file"},
+		"its liveness probe failed":     {Unhealthy: "its liveness probe failed"},
 		"its actor had a fault":         {Code: -1, Fault: "its actor had a fault"},
 	} {
 		if e.String() != want || e.Success() {

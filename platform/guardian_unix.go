@@ -4,29 +4,38 @@ package platform
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
-// A guardian ends process groups when this program is not there to do it any
-// more, however it went: for systems that do not send a signal to the children
-// of a process that dies. It is a shell that is told the groups through a pipe,
-// and sends SIGKILL to those that are left when the pipe is closed.
+// A guardian ends what is left when this program is not there to do it any more,
+// however it went. It is a shell that is told the process groups through a pipe,
+// and ends them when the pipe is closed. It is a program of a megabyte that is
+// everywhere and needs nothing of the one that it guards: that may be any program
+// that this package is part of, and cannot be expected to run as another one.
 //
-// It cannot know of a group whose process was just being started, and not of
-// what has left its group.
+// How it ends them, and what else, is a script of each system: endGroups, which
+// cannot know of a group whose process was just being started, nor of what has
+// left its group; and that in guardian_linux.go, which knows more.
 type guardian struct {
+	end    []string // the script, and its arguments
 	lines  *queue[string]
-	done   sync.WaitGroup
-	groups map[int]bool // of the goroutine
+	done   sync.WaitGroup // the goroutine
+	lives  sync.WaitGroup // those that wait for the end of a shell
+	groups map[int]bool   // of the goroutine
 	shell  *os.Process
+	pid    atomic.Int32 // of the shell
 	pipe   *os.File
+	begun  chan struct{} // a shell has begun; for tests
 }
 
 const guardianScript = `
-trap '' HUP INT QUIT TERM
+trap '' HUP INT PIPE QUIT TERM
+echo here
 groups=' '
 while read -r line; do
 	case $line in
@@ -34,15 +43,19 @@ while read -r line; do
 	-*) case $groups in
 		*" ${line#-} "*) groups="${groups%%" ${line#-} "*} ${groups#*" ${line#-} "}" ;;
 		esac ;;
+	over) exit ;;
 	esac
 done
+`
+
+const endGroups = `
 for group in $groups; do
 	kill -s KILL -- "-$group"
 done
 `
 
-func startGuardian() (*guardian, error) {
-	g := &guardian{lines: newQueue[string](), groups: map[int]bool{}}
+func startGuardian(end ...string) (*guardian, error) {
+	g := &guardian{end: end, lines: newQueue[string](), groups: map[int]bool{}, begun: make(chan struct{}, 1)}
 	if err := g.start(); err != nil {
 		return nil, err
 	}
@@ -56,17 +69,42 @@ func (g *guardian) start() error {
 		return fmt.Errorf("guardian: %w", err)
 	}
 	defer r.Close()
-	shell, err := os.StartProcess("/bin/sh", []string{"proctor-guardian", "-c", guardianScript}, &os.ProcAttr{
-		Dir:   "/",
-		Files: []*os.File{r, nil, nil},
-		Env:   []string{},
-		Sys:   &syscall.SysProcAttr{Setsid: true}, // what is sent to this program's group does not reach it
-	})
+	// It says here that it has begun, and when it has ended this is closed.
+	life, held, err := os.Pipe()
 	if err != nil {
 		w.Close()
 		return fmt.Errorf("guardian: %w", err)
 	}
+	defer held.Close()
+	argv := append([]string{"sh", "-c", guardianScript + g.end[0], "proctor-guardian"}, g.end[1:]...)
+	var shell *os.Process
+	offMainThread(func() {
+		shell, err = os.StartProcess("/bin/sh", argv, &os.ProcAttr{
+			Dir:   "/",
+			Files: []*os.File{r, held, nil},
+			Env:   []string{},
+			Sys:   &syscall.SysProcAttr{Setsid: true}, // what is sent to this program's group does not reach it
+		})
+	})
+	if err != nil {
+		w.Close()
+		life.Close()
+		return fmt.Errorf("guardian: %w", err)
+	}
 	g.shell, g.pipe = shell, w
+	g.pid.Store(int32(shell.Pid))
+	g.lives.Go(func() {
+		defer life.Close()
+		if _, err := io.ReadFull(life, make([]byte, 1)); err != nil {
+			return // it cannot live here
+		}
+		select {
+		case g.begun <- struct{}{}:
+		default:
+		}
+		_, _ = io.Copy(io.Discard, life)
+		g.lines.put("?" + strconv.Itoa(shell.Pid)) // to be replaced, unless it was told to end
+	})
 	return nil
 }
 
@@ -81,11 +119,17 @@ func (g *guardian) run() {
 		if !ok {
 			return
 		}
-		group, _ := strconv.Atoi(line[1:])
-		if line[0] == '+' {
-			g.groups[group] = true
-		} else {
-			delete(g.groups, group)
+		number, _ := strconv.Atoi(line[1:])
+		switch line[0] {
+		case '+':
+			g.groups[number] = true
+		case '-':
+			delete(g.groups, number)
+		case '?': // the shell with that number has ended
+			if number == g.shell.Pid {
+				g.restart()
+			}
+			continue
 		}
 		if _, err := g.pipe.WriteString(line + "\n"); err != nil {
 			g.restart()
@@ -112,6 +156,19 @@ func (g *guardian) restart() {
 func (g *guardian) close() {
 	g.lines.close()
 	g.done.Wait()
+	g.finish()
+}
+
+// dismiss has it end without doing anything.
+func (g *guardian) dismiss() {
+	g.lines.close()
+	g.done.Wait()
+	_, _ = g.pipe.WriteString("over\n") // it may have been killed
+	g.finish()
+}
+
+func (g *guardian) finish() {
 	g.pipe.Close()
 	_, _ = g.shell.Wait() // how it ended is of no interest
+	g.lives.Wait()
 }

@@ -38,7 +38,7 @@ func ended(t *testing.T, cmd *exec.Cmd) error {
 }
 
 func TestTheGuardianEndsTheGroupsThatAreLeft(t *testing.T) {
-	g, err := startGuardian()
+	g, err := startGuardian(endGroups)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestTheGuardianOutlivesItsProgramAndWhatIsSentToIt(t *testing.T) {
 }
 
 func TestAGuardianThatWasKilledIsReplaced(t *testing.T) {
-	g, err := startGuardian()
+	g, err := startGuardian(endGroups)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestAGuardianThatWasKilledIsReplaced(t *testing.T) {
 
 func init() {
 	children["guarding"] = func(args []string) int {
-		g, err := startGuardian()
+		g, err := startGuardian(endGroups)
 		if err != nil {
 			return 97
 		}

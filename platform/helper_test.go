@@ -3,6 +3,7 @@ package platform
 import (
 	"bufio"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,8 +58,14 @@ func childEnv(name string) []string {
 	return append(env, childKey+"="+name, "GORACE=atexit_sleep_ms=0")
 }
 
+// cgroups is Options.CgroupParent in tests that do not set it themselves.
+var cgroups = flag.String("cgroup", "", `the cgroup to use, or "none"; default: what a host finds`)
+
 func newTestHost(t testing.TB, o Options) Host {
 	t.Helper()
+	if o.CgroupParent == "" {
+		o.CgroupParent = *cgroups
+	}
 	h, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -188,12 +188,18 @@ func (h *host) spawner() {
 			p.failed(err)
 			continue
 		}
+		missing, err := limitsOf(&p.spec)
+		if err != nil {
+			p.spec.release()
+			p.failed(err)
+			continue
+		}
 		pid, err := h.forkExec(&p.spec)
 		p.spec.release()
 		if err != nil {
 			p.failed(diagnose(&p.spec, err))
 		} else {
-			p.started(pid)
+			p.started(pid, missing)
 		}
 	}
 	<-h.released
@@ -211,15 +217,20 @@ func (h *host) forkExec(spec *Spec) (int, error) {
 				" was closed before the process could be started", Err: os.ErrClosed}
 		}
 	}
+	sys := sysProcAttr()
+	var err error
+	if sys.Credential, err = spec.credential(); err != nil {
+		return 0, err
+	}
 	pid, err := syscall.ForkExec(spec.Path, append([]string{spec.Path}, spec.Args...), &syscall.ProcAttr{
 		Dir:   spec.Dir,
 		Env:   spec.Env,
 		Files: files,
-		Sys:   sysProcAttr(),
+		Sys:   sys,
 	})
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
-	return pid, err
+	return pid, spec.refused(sys.Credential, err)
 }
 
 func (h *host) loop() {
@@ -400,7 +411,7 @@ type process struct {
 
 var _ Process = (*process)(nil)
 
-func (p *process) started(pid int) {
+func (p *process) started(pid int, unmet []string) {
 	p.mu.Lock()
 	p.pid, p.phase = pid, running
 	p.spec = Spec{} // lets go of the environment and the files
@@ -408,7 +419,7 @@ func (p *process) started(pid int) {
 	p.h.mu.Lock()
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
-	p.write(Notice{Kind: Spawned, PID: pid})
+	p.write(Notice{Kind: Spawned, PID: pid, Unmet: unmet})
 	look := p.killed || !p.h.watch(pid)
 	p.mu.Unlock()
 	if look {

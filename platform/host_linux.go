@@ -39,6 +39,10 @@ type host struct {
 	outer     string // the mark of the host's own environment, if it is nested
 	null      int    // /dev/null, open for reading and writing
 
+	cgroups   *cgroupTree // nil: there are none to be had
+	noCgroups error       // and this is why
+	guardian  *guardian   // nil: there is none
+
 	epoll   *os.File
 	epfd    int
 	wakefd  int // an eventfd in the epoll set, with token 0
@@ -90,6 +94,18 @@ func newHost(o Options) (Host, error) {
 	if err := h.open(); err != nil {
 		h.closeFDs()
 		return nil, err
+	}
+	if o.CgroupParent == NoCgroup {
+		h.noCgroups = errNoCgroups("cgroups are not wanted")
+	} else if h.cgroups, h.noCgroups = openCgroups(o.CgroupParent, h.nonce); h.noCgroups != nil && !o.canDoWithout(h.noCgroups) {
+		h.closeFDs()
+		return nil, h.noCgroups
+	}
+	if o.Guardian {
+		if err := h.guard(); err != nil {
+			h.closeFDs()
+			return nil, err
+		}
 	}
 	if o.Exclusive {
 		// Go opens nothing that a child would inherit; whoever started us may
@@ -152,6 +168,12 @@ func (h *host) closeFDs() {
 			unix.Close(fd)
 		}
 	}
+	if h.guardian != nil {
+		h.guardian.dismiss()
+	}
+	if h.cgroups != nil {
+		h.cgroups.close()
+	}
 	h.adopted.close()
 }
 
@@ -201,8 +223,10 @@ func (h *host) Start(spec Spec, notify func(Notice)) Process {
 }
 
 // watch puts fd into the epoll set.
-func (h *host) watch(fd int, token uint64) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(token), Pad: int32(token >> 32)}
+func (h *host) watch(fd int, token uint64) error { return h.watchFor(unix.EPOLLIN, fd, token) }
+
+func (h *host) watchFor(events uint32, fd int, token uint64) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(token), Pad: int32(token >> 32)}
 	if err := unix.EpollCtl(h.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
@@ -350,6 +374,9 @@ func (h *host) abandon() error {
 			unix.Close(m.fd)
 		}
 	}
+	for _, p := range h.emptying {
+		unix.Close(p.events)
+	}
 	if len(names) == 0 {
 		return nil
 	}
@@ -414,7 +441,7 @@ func (s *spawner) start(p *process) {
 		p.failed(err)
 		return
 	}
-	pid, err := s.forkExec(p)
+	pid, err := s.spawn(p)
 	p.spec.release()
 	if err != nil {
 		p.failed(diagnose(&p.spec, err))
@@ -423,6 +450,67 @@ func (s *spawner) start(p *process) {
 	if err := p.started(pid, s.pidfd); err != nil {
 		p.failed(&SpawnError{Path: p.spec.Path, Why: "started, but ended again: it cannot be watched: " + err.Error(), Err: err})
 	}
+}
+
+// spawn starts p in a leaf of its own, where there are cgroups, with its limits.
+func (s *spawner) spawn(p *process) (pid int, err error) {
+	groups, limits := s.h.cgroups, &p.spec.Limits
+	if groups == nil {
+		p.unmet = unmet(limits.ofTree(), "there is no cgroup to set it for: "+s.h.noCgroups.Error())
+		return s.limited(p)
+	}
+	leaf := leafName(p.label, p.seq)
+	fd, err := groups.make(leaf)
+	if err != nil {
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+			return 0, err // it is as if the fork had failed
+		}
+		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
+	}
+	p.unmet = groups.setTree(leaf, limits)
+	s.sys.UseCgroupFD, s.sys.CgroupFD = true, fd
+	pid, err = s.limited(p)
+	s.sys.UseCgroupFD = false
+	unix.Close(fd)
+	if err != nil {
+		groups.remove(leaf)
+		return 0, err
+	}
+	p.leaf = leaf
+	return pid, nil
+}
+
+// limited starts p with the limits that belong to a process.
+func (s *spawner) limited(p *process) (pid int, err error) {
+	limits := &p.spec.Limits
+	if limits.Required && len(p.unmet) > 0 {
+		return 0, missingLimits(&p.spec, p.unmet)
+	}
+	if !anySet(limits.ofProcess()) {
+		return s.forkExec(p)
+	}
+	s.sys.Ptrace = true
+	pid, err = s.forkExec(p)
+	s.sys.Ptrace = false
+	if err != nil {
+		return 0, err
+	}
+	missing, ok := setProcess(pid, limits)
+	if !ok {
+		unix.Close(s.pidfd)
+		return 0, &SpawnError{Path: p.spec.Path, Why: "it was killed when it had just been started", Err: unix.ESRCH}
+	}
+	p.unmet = append(p.unmet, missing...)
+	if limits.Required && len(missing) > 0 {
+		unix.Kill(pid, unix.SIGKILL)
+		unix.Wait4(pid, nil, unix.WALL, nil)
+		unix.Close(s.pidfd)
+		return 0, missingLimits(&p.spec, missing)
+	}
+	if err := unix.PtraceDetach(pid); err != nil && err != unix.ESRCH {
+		return 0, err
+	}
+	return pid, nil
 }
 
 func (s *spawner) forkExec(p *process) (pid int, err error) {
@@ -442,7 +530,11 @@ func (s *spawner) forkExec(p *process) (pid int, err error) {
 	s.attr.Dir = spec.Dir
 	s.attr.Env = s.env
 	s.attr.Files = s.files[:]
+	if s.sys.Credential, err = spec.credential(); err != nil {
+		return 0, err
+	}
 	pid, err = syscall.ForkExec(spec.Path, s.argv, &s.attr)
+	err = spec.refused(s.sys.Credential, err)
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
 	clear(s.argv)

@@ -253,7 +253,7 @@ func awaitStop(t testing.TB, pid int) {
 }
 
 func TestSuspendStopsTheGroupAndResumeLetsItGoOn(t *testing.T) {
-	h := newTestHost(t, Options{})
+	h := newTestHost(t, Options{CgroupParent: NoCgroup})
 	spec := childSpec(t, "obey")
 	out := listen(t, &spec)
 	p, w := run(t, h, spec)

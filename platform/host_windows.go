@@ -217,6 +217,15 @@ func (p *process) start() {
 	}
 	spec := p.spec
 	defer spec.release()
+	if who := p.spec.As; who.User != "" || who.Group != "" || len(who.Groups) > 0 {
+		p.failed(&SpawnError{Path: p.spec.Path, Why: "processes are not started as other users on Windows: run the supervisor as that user", Err: ErrNotSupported})
+		return
+	}
+	missing, err := limitsOf(&p.spec)
+	if err != nil {
+		p.failed(err)
+		return
+	}
 	job, err := p.newJob()
 	if err != nil {
 		p.failed(&SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err})
@@ -233,7 +242,7 @@ func (p *process) start() {
 	if err == nil {
 		p.mu.Lock()
 		p.phase, p.pid, p.handle, p.job = running, pid, handle, job
-		p.write(Notice{Kind: Spawned, PID: pid})
+		p.write(Notice{Kind: Spawned, PID: pid, Unmet: missing})
 		p.spec = Spec{}
 		if p.killed {
 			windows.TerminateJobObject(job, killedCode)

@@ -228,7 +228,7 @@ func TestWhatANestedSupervisorLosesIsStillFound(t *testing.T) {
 }
 
 func TestAGroupMemberBelowAnotherSubreaperKeepsEmptiedBack(t *testing.T) {
-	h := newTestHost(t, Options{})
+	h := newTestHost(t, Options{CgroupParent: NoCgroup})
 	spec := childSpec(t, "subreaper")
 	out := listen(t, &spec)
 	p, w := run(t, h, spec)

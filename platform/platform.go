@@ -89,6 +89,20 @@ type Spec struct {
 
 	// StopSignal is what Terminate sends. Zero: SIGTERM.
 	StopSignal Signal
+
+	// Limits are what it may use.
+	Limits Limits
+
+	// As is whom it runs as. Not for Windows.
+	As Identity
+}
+
+// An Identity is whom a process runs as, by names or numbers. What is empty is
+// that of the program; but a User brings the groups of the database along.
+type Identity struct {
+	User   string
+	Group  string
+	Groups []string // the supplementary groups
 }
 
 // NoticeKind says what a Notice is about.
@@ -125,6 +139,9 @@ type Notice struct {
 
 	// Empty says of Exited that nothing else was left: Emptied follows at once.
 	Empty bool
+
+	// Unmet says of Spawned which of Spec.Limits are not in force, and why.
+	Unmet []string
 }
 
 // Exit is how a process ended.
@@ -132,6 +149,7 @@ type Exit struct {
 	Code   int    // the exit code; -1 if a signal ended it
 	Signal Signal // the signal that ended it, or 0
 	Core   bool   // it left a core dump
+	OOM    int    // how many of the tree were killed for lack of memory, where Spec.Limits count it (cgroup v2)
 	At     time.Time
 
 	// What it used, as far as the system tells; children that it waited for included.
@@ -155,7 +173,21 @@ type Options struct {
 	// of them, and is ended and reaped by Close at the latest. And nothing that
 	// it had open when it was started itself is passed on to them.
 	Exclusive bool
+
+	// Guardian has a small process (a shell) outlive this program if that is
+	// killed, and end what its processes have left then. It is for Linux; on other
+	// systems what can be done is done in any case.
+	Guardian bool
+
+	// CgroupParent is the directory of a cgroup v2 hierarchy in which the host
+	// makes its group, on Linux. Empty: the group that this program is in, if
+	// systemd or whoever rules there has left it to the program; else the host
+	// does without. [NoCgroup]: it does without in any case.
+	CgroupParent string
 }
+
+// NoCgroup is the Options.CgroupParent of a host that uses no cgroups.
+const NoCgroup = "none"
 
 // ErrNotSupported is the cause of errors about what the system cannot do.
 var ErrNotSupported = errors.New("not supported on this system")

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ type process struct {
 	spec  Spec // until it is started
 	label string
 	stop  Signal
+	unmet []string // limits that are not in force, until Spawned
+	leaf  string   // its group in host.cgroups, from before Spawned until it is over; empty: none
 
 	mu      sync.Mutex
 	phase   phase
@@ -34,6 +37,8 @@ type process struct {
 	exit    Exit
 	told    bool // Exited has been told
 	members map[int]*member
+	purged  bool  // its leaf has been killed
+	events  int   // tells when its leaf is empty, if that is waited for: in looker.emptying
 	known   []int // pids in looker.known
 }
 
@@ -54,10 +59,13 @@ func (p *process) started(pid, pidfd int) error {
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
 	p.pid, p.pidfd, p.phase, p.grouped = pid, pidfd, running, true
-	p.write(Notice{Kind: Spawned, PID: pid})
+	p.write(Notice{Kind: Spawned, PID: pid, Unmet: p.unmet})
 	killed := p.killed
 	p.spec = Spec{} // lets go of the environment and the files
 	p.mu.Unlock()
+	if p.h.guardian != nil && p.leaf == "" {
+		p.h.guardian.watch(pid)
+	}
 	if killed {
 		p.h.requestKill(p)
 	}
@@ -155,8 +163,34 @@ func (p *process) TerminateOrphans() {
 }
 
 func (p *process) Terminate() error { return p.Signal(p.stop, true) }
-func (p *process) Suspend() error   { return p.Signal(Signal(unix.SIGSTOP), true) }
-func (p *process) Resume() error    { return p.Signal(Signal(unix.SIGCONT), true) }
+
+// Suspend freezes the leaf, which the process itself cannot notice. Where there
+// is none it stops the group.
+func (p *process) Suspend() error {
+	if p.freeze(true) {
+		return nil
+	}
+	return p.Signal(Signal(unix.SIGSTOP), true)
+}
+
+// Resume also continues what has stopped itself.
+func (p *process) Resume() error {
+	thawed := p.freeze(false)
+	err := p.Signal(Signal(unix.SIGCONT), true)
+	if thawed && errors.Is(err, ErrNotRunning) {
+		return nil // what has waited for it has ended it
+	}
+	return err
+}
+
+func (p *process) freeze(frozen bool) (done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.phase != running && p.phase != exited || p.leaf == "" {
+		return false
+	}
+	return p.h.cgroups.freeze(p.leaf, frozen) == nil
+}
 
 func (p *process) Signal(sig Signal, group bool) error {
 	p.mu.Lock()

@@ -20,7 +20,7 @@ func sysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: tr
 
 func (k *treeKeeper) open() (err error) {
 	k.known = map[int]map[int]unix.Timeval{}
-	k.guardian, err = startGuardian()
+	k.guardian, err = startGuardian(endGroups)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,8 @@ type looker struct {
 	known   map[int]descendant // by pid
 	touched map[*process]struct{}
 
+	emptying map[uint64]*process // by epoll token: whose leaf has others in it than those that are known
+
 	search    bool // there may be new orphans
 	undecided bool // one of them cannot be told yet
 	tries     int
@@ -93,6 +96,7 @@ func (l *looker) init(h *host) {
 	l.touched = map[*process]struct{}{}
 	l.held = map[*process]struct{}{}
 	l.traced = map[*process]struct{}{}
+	l.emptying = map[uint64]*process{}
 	l.late = &process{h: h, label: "late orphans", phase: exited, pidfd: -1, killed: true}
 	l.strays = &process{h: h, label: "orphans", phase: exited, pidfd: -1}
 }
@@ -106,6 +110,11 @@ func (h *host) ended(token uint64) {
 		h.mainEnded(p)
 	} else if m := h.watched[token]; m != nil {
 		h.memberEnded(m)
+	} else if p := h.emptying[token]; p != nil && !isPopulated(p.events) {
+		delete(h.emptying, token)
+		h.unwatch(p.events)
+		h.touched[p] = struct{}{}
+		h.search = true
 	}
 }
 
@@ -205,6 +214,9 @@ func (h *host) settle(p *process) {
 	empty := h.isEmpty(p)
 	if !p.told {
 		p.told = true
+		if p.leaf != "" {
+			p.exit.OOM = h.cgroups.oomKills(&h.reader, p.leaf)
+		}
 		p.write(Notice{Kind: Exited, PID: p.pid, Exit: p.exit, Empty: empty})
 		p.tell()
 	}
@@ -218,6 +230,11 @@ func (h *host) settle(p *process) {
 	h.forget(p)
 	p.write(Notice{Kind: Emptied, PID: p.pid, Exit: p.exit})
 	p.tell()
+	if p.leaf != "" { // last, since somebody may be waiting for what follows
+		h.cgroups.remove(p.leaf)
+	} else if h.guardian != nil {
+		h.guardian.release(p.pid)
+	}
 }
 
 // isEmpty reports whether nothing is left of the tree of a reaped process.
@@ -241,7 +258,36 @@ func (h *host) isEmpty(p *process) bool {
 		h.touched[p] = struct{}{}
 		return false
 	}
-	return true
+	return p.leaf == "" || h.isLeafEmpty(p)
+}
+
+// isLeafEmpty reports whether nothing is left in the leaf of p. If something is,
+// which is neither an orphan nor in the group, p is touched when it has gone.
+func (h *host) isLeafEmpty(p *process) bool {
+	for _, other := range h.emptying {
+		if other == p {
+			return false
+		}
+	}
+	fd, err := h.cgroups.events(p.leaf)
+	if err != nil {
+		return true // somebody has removed it, which needs it to be empty
+	}
+	if !isPopulated(fd) {
+		unix.Close(fd)
+		return true
+	}
+	h.mu.Lock()
+	h.seq++
+	token := h.seq
+	h.mu.Unlock()
+	if h.watchFor(unix.EPOLLPRI, fd, token) != nil {
+		unix.Close(fd)
+		return true // the system has no room for what it takes to wait
+	}
+	p.events = fd
+	h.emptying[token] = p
+	return false
 }
 
 // dueForKill reports whether there is something in the tree that was not sent SIGKILL yet but must be.
@@ -251,7 +297,7 @@ func (p *process) dueForKill() bool {
 	if !p.killed || p.phase == over {
 		return false
 	}
-	if p.phase == running && !p.ended {
+	if p.phase == running && !p.ended || p.leaf != "" && !p.purged {
 		return true
 	}
 	for _, m := range p.members {
@@ -377,7 +423,7 @@ func (h *host) scan() {
 			}
 			continue
 		}
-		if h.adopted.fd < 0 && h.isMain(pid) {
+		if h.adopted.fd < 0 && (h.isMain(pid) || h.guardian != nil && pid == int(h.guardian.pid.Load())) {
 			continue
 		}
 		st, err := h.reader.stat(pid)
@@ -422,8 +468,18 @@ func (h *host) ownerOf(st procStat) (tree *process, undecided bool) {
 		tree = h.byPID[st.session]
 	}
 	h.mu.Unlock()
-	if tree != nil || st.dead() {
+	if tree != nil {
 		return tree, false
+	}
+	if h.cgroups != nil {
+		if text, err := h.reader.read("/proc/" + strconv.Itoa(st.pid) + "/cgroup"); err == nil {
+			if seq, ok := h.cgroups.findLeaf(text); ok {
+				return h.numbered(seq), false
+			}
+		}
+	}
+	if st.dead() {
+		return nil, false
 	}
 	environ, err := h.reader.environ(st.pid)
 	if err != nil {
@@ -437,12 +493,17 @@ func (h *host) ownerOf(st procStat) (tree *process, undecided bool) {
 	if !ours {
 		return nil, false
 	}
+	return h.numbered(seq), false
+}
+
+// numbered is the tree with that number, or the one for late orphans.
+func (h *host) numbered(seq uint64) *process {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if tree = h.trees[seq]; tree == nil {
-		tree = h.late
+	if tree := h.trees[seq]; tree != nil {
+		return tree
 	}
-	return tree, false
+	return h.late
 }
 
 // kin finds out of the unknown orphans those that share a group or a session
@@ -562,7 +623,13 @@ const maxRounds = 64
 // top, so that also those are found that have left the session and dropped the
 // mark. Whatever escapes nevertheless becomes an orphan when its parent is
 // killed, is found by the next scan, and has settle come back here.
+//
+// A leaf is frozen first and killed at once in the end. It is searched like all
+// others, since those in it may have children that have left it.
 func (h *host) end(p *process) {
+	if p.leaf != "" {
+		_ = h.cgroups.freeze(p.leaf, true) // what is not frozen is stopped
+	}
 	root := p.stopGroup()
 	for range maxRounds {
 		before := len(p.members)
@@ -581,6 +648,10 @@ func (h *host) end(p *process) {
 		if len(p.members) == before {
 			break
 		}
+	}
+	if p.leaf != "" {
+		h.cgroups.kill(p.leaf)
+		p.purged = true
 	}
 	p.killGroup()
 	for _, m := range p.members {

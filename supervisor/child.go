@@ -36,7 +36,9 @@ type child struct {
 
 	shown    messages.State // the state that others were told of last
 	shownPID int
-	since    time.Time // when that began
+	well     messages.Health // what probes told last
+	wellAt   time.Time       // since when
+	since    time.Time       // when that began
 
 	volatile
 }
@@ -108,6 +110,8 @@ func (c *child) tally(e messages.Exit) {
 	switch {
 	case e.Fault != "":
 		t.Faults++
+	case e.Unhealthy != "":
+		t.Unhealthy++
 	case e.SpawnError != "":
 		t.SpawnFailures++
 	case e.Signal != "":
@@ -163,7 +167,10 @@ func (c *child) status(pm config.ProcessManager, now time.Time) messages.Status 
 		status.Uptime = now.Sub(status.StartedAt)
 	}
 	health, reason := c.health(status, now)
-	status.Health = health
+	status.Health, status.HealthSince = health, c.since
+	if status.State == messages.Running && c.report.Checked {
+		status.HealthSince = c.wellAt
+	}
 	if reason != "" {
 		status.HealthReasons = []string{reason}
 	}
@@ -174,6 +181,9 @@ func (c *child) status(pm config.ProcessManager, now time.Time) messages.Status 
 func (c *child) health(s messages.Status, now time.Time) (messages.Health, string) {
 	switch s.State {
 	case messages.Running:
+		if c.report.Checked && c.report.Health != messages.HealthHealthy {
+			return c.report.Health, c.report.HealthReason
+		}
 		if c.count > 0 && s.Uptime < c.config.BackoffReset {
 			return messages.HealthDegraded, fmt.Sprintf("restarted %v ago after %s", s.Uptime.Round(time.Millisecond), c.cause)
 		}
@@ -181,6 +191,9 @@ func (c *child) health(s messages.Status, now time.Time) (messages.Health, strin
 	case messages.Starting:
 		if !c.next.IsZero() {
 			return messages.HealthUnhealthy, fmt.Sprintf("%s; next start in %v", c.cause, c.next.Sub(now).Round(time.Millisecond))
+		}
+		if c.report.Checked && c.report.HealthReason != "" {
+			return messages.HealthUnknown, c.report.HealthReason
 		}
 		return messages.HealthUnknown, "it is being started"
 	case messages.Paused:

@@ -12,6 +12,13 @@ import (
 // show tells everybody that a collector is in another state, if it is.
 func (s *supervisor) show(ctx actor.Context, c *child) {
 	state := c.state()
+	if r := c.report; r.Checked && r.Health != c.well && (state == messages.Running || state == messages.Starting) {
+		from := c.well
+		c.well, c.wellAt = r.Health, time.Now()
+		s.publish(ctx, c, messages.HealthChanged{From: from, To: r.Health, Reason: r.HealthReason})
+	} else if !r.Checked {
+		c.well = messages.HealthUnknown
+	}
 	if state == c.shown && c.report.PID == c.shownPID {
 		return
 	}

@@ -114,12 +114,12 @@ func lastLine(tail []string) string {
 
 // succeeded reports whether the settings take this end for a success.
 func (c *child) succeeded(e messages.Exit) bool {
-	return e.Success() || e.SpawnError == "" && e.Fault == "" && config.ListsExit(c.config.SuccessExitCodes, e.Code, e.Signal)
+	return e.Success() || e.SpawnError == "" && e.Fault == "" && e.Unhealthy == "" && config.ListsExit(c.config.SuccessExitCodes, e.Code, e.Signal)
 }
 
 // final reports whether the settings forbid a restart after this end.
 func (c *child) final(e messages.Exit) bool {
-	return e.SpawnError == "" && e.Fault == "" && config.ListsExit(c.config.NoRestartExitCodes, e.Code, e.Signal)
+	return e.SpawnError == "" && e.Fault == "" && e.Unhealthy == "" && config.ListsExit(c.config.NoRestartExitCodes, e.Code, e.Signal)
 }
 
 // tryLater has one that has failed started again some time, if it is to be.

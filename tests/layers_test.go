@@ -23,10 +23,11 @@ var layers = map[string][]string{
 	"collector/lifecycle":       {"messages"},
 	"collector/capture":         {},
 	"collector/capture/forward": {"collector/capture"},
-	"collector":                 {"collector/capture", "collector/lifecycle", "config", "messages", "platform"},
+	"collector/probe":           {"config", "platform"},
+	"collector":                 {"collector/capture", "collector/probe", "collector/lifecycle", "config", "messages", "platform"},
 	"supervisor/restart":        {"config"},
 	"supervisor":                {"config", "messages", "supervisor/restart"}, // never collector: they only talk
-	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "config", "messages", "platform", "supervisor"},
+	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "collector/probe", "config", "messages", "platform", "supervisor"},
 	"cmd/internal/jsonlines":    {},
 	"cmd/internal/procmond":     {"cmd/internal/jsonlines"},
 	"cmd/internal/netmond":      {"cmd/internal/jsonlines"},

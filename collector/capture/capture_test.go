@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -263,22 +264,24 @@ func TestEveryLineIsStoredBeforeTheEndIsAnnounced(t *testing.T) {
 	}
 }
 
+var lines = flag.Int("lines", 20_000, "lines to write on each stream through rotations, of which there is one in 60")
+
 func TestRotationLosesAndDoublesNothing(t *testing.T) {
 	for _, how := range []Compression{None, Gzip, Zstd} {
 		t.Run(string(how), func(t *testing.T) {
 			s, log := open(t)
 			r := s.Begin("web", 1, Settings{Path: log, MaxSize: 20_000, MaxFiles: 10_000, Compress: how, Lossless: true})
-			cmd := start(t, r, "lines", "20000", "100", "0", "both")
+			cmd := start(t, r, "lines", strconv.Itoa(*lines), "100", "0", "both")
 			cmd.Wait()
 			finish(t, r)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if gaps := check(t, content(t, log), 20000); gaps > 0 {
+			if gaps := check(t, content(t, log), *lines); gaps > 0 {
 				t.Errorf("%d lines are missing", gaps)
 			}
 			segs, _ := segments(log)
-			if len(segs) < 300 {
+			if len(segs) < *lines/60 {
 				t.Errorf("%d files", len(segs))
 			}
 			for _, one := range segs {

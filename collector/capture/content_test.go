@@ -131,7 +131,7 @@ func TestOutputOfAGrandchildThatLivesOnIsRecordedFurther(t *testing.T) {
 
 func TestAWriterThatIsStoppedAndKilledLosesNothingThatItWrote(t *testing.T) {
 	s, log := open(t)
-	r := s.Begin("web", 1, Settings{Path: log, MaxSize: 10_000, MaxFiles: 1000})
+	r := s.Begin("web", 1, Settings{Path: log, MaxSize: 10_000, MaxFiles: 1000, Compress: None}) // content looks at files as they are
 	cmd := start(t, r, "lines", "1000000", "40", "10us")
 	lines := func() int { return bytes.Count(content(t, log), []byte("\n")) }
 	eventually(t, "line", func() bool { return lines() > 100 })

@@ -46,18 +46,24 @@ func (p *poller) change(ident, filter, flags int, fflags uint32) error {
 	}
 }
 
-// add watches fd, edge-triggered: its stream is told of news, and then reads all.
+// add watches fd: its stream is told of news once, and then not before it has armed
+// fd again. So a process that writes much does not wake us with every line.
 func (p *poller) add(fd int, st *stream) (uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.token++
 	p.streams[p.token], p.tokens[fd] = st, p.token
-	if err := p.change(fd, unix.EVFILT_READ, unix.EV_ADD|unix.EV_CLEAR, 0); err != nil {
+	if err := p.change(fd, unix.EVFILT_READ, unix.EV_ADD|unix.EV_DISPATCH, 0); err != nil {
 		delete(p.streams, p.token)
 		delete(p.tokens, fd)
 		return 0, fmt.Errorf("kevent: %w", err)
 	}
 	return p.token, nil
+}
+
+// arm has the stream told again. What has come meanwhile counts.
+func (p *poller) arm(fd int, _ uint64) {
+	_ = p.change(fd, unix.EVFILT_READ, unix.EV_ADD|unix.EV_ENABLE|unix.EV_DISPATCH, 0)
 }
 
 func (p *poller) remove(fd int, token uint64) {

@@ -34,18 +34,25 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
-// add watches fd, edge-triggered: its stream is told of news, and then reads all.
+// add watches fd: its stream is told of news once, and then not before it has armed
+// fd again. So a process that writes much does not wake us with every line.
 func (p *poller) add(fd int, st *stream) (uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.token++
 	p.streams[p.token] = st
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(p.token), Pad: int32(p.token >> 32)}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(p.token), Pad: int32(p.token >> 32)}
 	if err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		delete(p.streams, p.token)
 		return 0, fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return p.token, nil
+}
+
+// arm has the stream told again. What has come meanwhile counts.
+func (p *poller) arm(fd int, token uint64) {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(token), Pad: int32(token >> 32)}
+	_ = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_MOD, fd, &ev)
 }
 
 func (p *poller) remove(fd int, token uint64) {

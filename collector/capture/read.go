@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -10,6 +11,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -53,7 +55,7 @@ func (w *wanted) match(r *Record) bool {
 // An error of one log does not end the reading of the others; the record that
 // comes with it has the ID only. With Follow it ends with ctx.
 func Read(ctx context.Context, logs []Log, q Query) iter.Seq2[Record, error] {
-	return read(ctx, logs, q, func() (waiter, error) { return watchFiles(logs) })
+	return read(ctx, logs, q, nil, func() (waiter, error) { return watchFiles(logs) })
 }
 
 // Logs are the logs that are known, ordered by id.
@@ -80,7 +82,7 @@ func (s *Store) Logs() []Log {
 
 // Read reads the logs of this store.
 func (s *Store) Read(ctx context.Context, logs []Log, q Query) iter.Seq2[Record, error] {
-	return read(ctx, logs, q, func() (waiter, error) { return s.watchStore(), nil })
+	return read(ctx, logs, q, &s.turns, func() (waiter, error) { return s.watchStore(), nil })
 }
 
 // A waiter waits until there may be something new, or ctx is done.
@@ -89,9 +91,9 @@ type waiter interface {
 	close()
 }
 
-func read(ctx context.Context, logs []Log, q Query, watch func() (waiter, error)) iter.Seq2[Record, error] {
+func read(ctx context.Context, logs []Log, q Query, turns *turnstile, watch func() (waiter, error)) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		m := merger{}
+		m := merger{turns: turns}
 		defer m.close()
 		var news waiter
 		if q.Follow { // before anything is looked at: nothing is missed
@@ -190,7 +192,10 @@ type following struct {
 }
 
 // A merger reads several logs in the order of time.
-type merger struct{ sources []*following }
+type merger struct {
+	sources []*following
+	turns   *turnstile // nil: nobody else is disturbed
+}
 
 func (m *merger) close() {
 	for _, s := range m.sources {
@@ -219,25 +224,98 @@ func (m *merger) drain(ctx context.Context, yield func(Record, error) bool) bool
 	for _, s := range m.sources {
 		s.failed = false
 	}
+	if m.turns != nil {
+		return m.takeTurns(ctx, yield)
+	}
 	for n := 0; ; n++ {
-		if n%64 == 0 && ctx.Err() != nil || !m.fill(yield) {
+		if n%64 == 0 && ctx.Err() != nil {
 			return false
 		}
-		var first *following
-		var at time.Time
-		for _, s := range m.sources {
-			if t := s.after; s.has && (first == nil || t.Before(at)) {
-				first, at = s, t
-			}
+		r, ok, more := m.next(yield)
+		if !ok || !more {
+			return ok
 		}
-		if first == nil {
-			return true
-		}
-		first.has = false
-		if !yield(first.head, nil) {
+		if !yield(r, nil) {
 			return false
 		}
 	}
+}
+
+// next is the next record of all. Ok is false when yield wants no more.
+func (m *merger) next(yield func(Record, error) bool) (r Record, ok, more bool) {
+	if !m.fill(yield) {
+		return r, false, false
+	}
+	var first *following
+	var at time.Time
+	for _, s := range m.sources {
+		if t := s.after; s.has && (first == nil || t.Before(at)) {
+			first, at = s, t
+		}
+	}
+	if first == nil {
+		return r, true, false
+	}
+	first.has = false
+	return first.head, true, true
+}
+
+// A turnstile lets one of many readers in a program work at a time: those who
+// write must not have to wait for a processor because many read.
+type turnstile struct {
+	turn    chan struct{}
+	waiting atomic.Int32
+}
+
+// fewReaders may work without a pause.
+const fewReaders = 4
+
+// takeTurns is drain, some records at a time. Whoever they are given to is waited
+// for in his own time.
+func (m *merger) takeTurns(ctx context.Context, yield func(Record, error) bool) bool {
+	type given struct {
+		r   Record
+		err error
+	}
+	var batch []given
+	for more := true; more; {
+		batch = batch[:0]
+		m.turns.waiting.Add(1)
+		select {
+		case m.turns.turn <- struct{}{}:
+			m.turns.waiting.Add(-1)
+		case <-ctx.Done():
+			m.turns.waiting.Add(-1)
+			return false
+		}
+		began := time.Now()
+		for more && len(batch) < 512 {
+			var r Record
+			r, _, more = m.next(func(r Record, err error) bool {
+				batch = append(batch, given{r, err})
+				return true
+			})
+			if more {
+				r.Text = bytes.Clone(r.Text)
+				batch = append(batch, given{r, nil})
+			}
+		}
+		if m.turns.waiting.Load() > fewReaders {
+			pause := time.NewTimer(time.Since(began))
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+			}
+			pause.Stop()
+		}
+		<-m.turns.turn
+		for _, g := range batch {
+			if !yield(g.r, g.err) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // history gives out what there is already: of several logs that each have been

@@ -21,7 +21,7 @@ func fillLog(t *testing.T, log string, s Settings, id string, from, to int, at t
 	t.Helper()
 	s.Path = log
 	s = s.withDefaults()
-	f := &file{log: log, settings: s}
+	f := &file{log: log, settings: &s}
 	defer f.close()
 	for i := from; i < to; i++ {
 		head := jsonHead(nil, at.Add(time.Duration(i)*time.Second), Stdout, id, uint64(1+i/100))

@@ -14,13 +14,13 @@ type Recording struct {
 	store       *Store
 	id          string
 	incarnation uint64
-	settings    Settings
+	settings    *Settings
 	sink        *sink
 
 	mu       sync.Mutex // two streams, and who ends the recording
 	streams  []*stream
-	tail     tail
-	draining int // streams that have not been read to their end since Finish
+	tail     *tail // nil before anything has come
+	draining int   // streams that have not been read to their end since Finish
 	finish   []func()
 	tokens   float64 // of the rate limit
 	filled   time.Time
@@ -36,7 +36,7 @@ type Ending struct {
 // Open does. Settings are those of the whole collector from now on.
 func (s *Store) Begin(id string, incarnation uint64, set Settings) *Recording {
 	set = set.withDefaults()
-	return &Recording{store: s, id: id, incarnation: incarnation, settings: set, tail: tail{limit: set.TailLines}}
+	return &Recording{store: s, id: id, incarnation: incarnation, settings: &set}
 }
 
 // Open makes what the process is to have as its standard output and errors. The
@@ -58,7 +58,7 @@ func (r *Recording) Open() (stdout, stderr *os.File, err error) {
 	r.sink = k
 	r.mu.Unlock()
 	for _, l := range waiting {
-		before := &Recording{store: s, id: r.id, incarnation: l.incarnation, settings: r.settings, sink: r.sink, tail: tail{limit: r.settings.TailLines}}
+		before := &Recording{store: s, id: r.id, incarnation: l.incarnation, settings: r.settings, sink: r.sink}
 		before.adopt(l)
 	}
 	if stdout, err = r.add(Stdout); err == nil {
@@ -98,7 +98,7 @@ func (r *Recording) Finish(done func(Ending)) {
 	end := func(stored bool) {
 		once.Do(func() {
 			r.mu.Lock()
-			lines := r.tail.strings()
+			lines := r.lastLines().strings()
 			r.mu.Unlock()
 			done(Ending{Tail: lines, Stored: stored})
 		})
@@ -126,6 +126,14 @@ func (r *Recording) Finish(done func(Ending)) {
 	for _, st := range streams {
 		st.drain()
 	}
+}
+
+// lastLines is the tail. The lock is held.
+func (r *Recording) lastLines() *tail {
+	if r.tail == nil {
+		r.tail = &tail{limit: r.settings.TailLines}
+	}
+	return r.tail
 }
 
 // drained is told by each stream that has been read to its end since Finish.
@@ -189,6 +197,14 @@ func (r *Recording) allow(now time.Time) bool {
 	return true
 }
 
+// work is what a stream that is not silent needs.
+type work struct {
+	out      []byte // encoded records of one piece
+	head     []byte
+	joined   []byte // the record that following lines may belong to
+	inRecord bool   // there is one
+}
+
 // A stream is one of the FIFOs of a process.
 type stream struct {
 	recording *Recording
@@ -196,12 +212,9 @@ type stream struct {
 	pipe
 
 	// Of the goroutine that reads; there is one at most.
-	split    splitter
-	out      []byte // encoded records of one piece
-	head     []byte
-	joined   []byte // the record that following lines may belong to
-	inRecord bool   // there is one
-	idle     *time.Timer
+	split splitter
+	*work // nil before anything has come: most are silent
+	idle  *time.Timer
 
 	mu       sync.Mutex // between those who have news and the goroutine that reads
 	running  bool
@@ -222,6 +235,9 @@ func (st *stream) consume(chunk []byte) {
 		st.consumeRaw(chunk)
 		return
 	}
+	if st.work == nil {
+		st.work = &work{}
+	}
 	st.head = jsonHead(st.head[:0], now, st.kind, r.id, r.incarnation)
 	b := batch{st: st, now: now}
 	r.mu.Lock()
@@ -234,7 +250,7 @@ func (st *stream) consume(chunk []byte) {
 func (st *stream) consumeRaw(chunk []byte) {
 	r := st.recording
 	r.mu.Lock()
-	r.tail.addRaw(chunk)
+	r.lastLines().addRaw(chunk)
 	r.mu.Unlock()
 	whole := lastLine(chunk)
 	if whole > 0 {
@@ -264,6 +280,9 @@ func (st *stream) flush(last bool) {
 		return
 	}
 	now := time.Now()
+	if st.work == nil {
+		st.work = &work{}
+	}
 	st.head = jsonHead(st.head[:0], now, st.kind, r.id, r.incarnation)
 	b := batch{st: st, now: now}
 	r.mu.Lock()
@@ -276,7 +295,7 @@ func (st *stream) flush(last bool) {
 }
 
 func (st *stream) raw() bool {
-	set := &st.recording.settings
+	set := st.recording.settings
 	return set.Format == Raw && !set.Timestamps && set.RateLimit == 0 && len(set.Masks) == 0 && set.Multiline == nil && len(set.Also) == 0
 }
 
@@ -292,7 +311,7 @@ type batch struct {
 func (b *batch) line(text []byte, partial bool) {
 	st := b.st
 	r := st.recording
-	set := &r.settings
+	set := r.settings
 	if !r.allow(b.now) {
 		b.over++
 		b.oversize += uint64(len(text))
@@ -303,7 +322,7 @@ func (b *batch) line(text []byte, partial bool) {
 			text = m.ReplaceAllLiteral(text, []byte(mask))
 		}
 	}
-	r.tail.add(text)
+	r.lastLines().add(text)
 	if set.Multiline == nil {
 		b.record(text, partial)
 		return
@@ -339,7 +358,7 @@ func (b *batch) close(partial bool) {
 func (b *batch) record(text []byte, partial bool) {
 	st := b.st
 	r := st.recording
-	set := &r.settings
+	set := r.settings
 	switch {
 	case set.Target == Discard:
 	case set.Format == Raw:

@@ -31,7 +31,45 @@ func numbered(log string, number uint64) string { return fmt.Sprintf("%s.%06d", 
 
 // segments lists what has been rotated away from a log, the oldest first. The
 // file itself is not among them. It has the number after the last.
+//
+// A directory that changes while it is listed may show a file that is being
+// compressed under neither of its names. So a list with a gap, or one after whose
+// end there is more, is believed only when it comes again.
 func segments(log string) ([]segment, error) {
+	all, err := list(log)
+	for range 10 {
+		if err != nil || contiguous(all) && !exists(log, lastNumber(all)+1) {
+			break
+		}
+		before := all
+		all, err = list(log)
+		if slices.EqualFunc(before, all, func(a, b segment) bool { return a.number == b.number }) {
+			break
+		}
+	}
+	return all, err
+}
+
+func contiguous(all []segment) bool {
+	for i := 1; i < len(all); i++ {
+		if all[i].number > all[i-1].number+1 {
+			return false
+		}
+	}
+	return true
+}
+
+// exists reports whether the file with this number has been rotated away.
+func exists(log string, number uint64) bool {
+	for _, suffix := range suffixes {
+		if info, err := os.Lstat(numbered(log, number) + suffix); err == nil && info.Mode().IsRegular() {
+			return true
+		}
+	}
+	return false
+}
+
+func list(log string) ([]segment, error) {
 	dir, base := filepath.Split(log)
 	if dir == "" {
 		dir = "."
@@ -85,7 +123,7 @@ func lastNumber(all []segment) uint64 {
 // A file is the one of a log that is written. It belongs to one goroutine at a time.
 type file struct {
 	log      string
-	settings Settings
+	settings *Settings
 	f        *os.File
 	id       os.FileInfo
 	size     int64

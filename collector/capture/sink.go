@@ -22,7 +22,7 @@ type sink struct {
 
 	// Leaf I/O: readers put records in while a writer takes them out.
 	mu          sync.Mutex
-	settings    Settings
+	settings    *Settings // never changed, but exchanged
 	to          storage
 	buffer      []byte // records that nobody is writing yet
 	spare       []byte
@@ -31,14 +31,19 @@ type sink struct {
 	running     bool   // there is a writer
 	retry       *time.Timer
 	err         error  // why the last write failed
-	gap         Gap    // what was dropped, and is not yet marked
-	lost        Gap    // and since the last notice
+	*drops             // nil as long as nothing was dropped
 	incarnation uint64 // of the last record
 
 	accepted, stored uint64 // bytes, ever
 	waiting          []waiting
 	full             []func() // whoever waits for room
 	closed           bool
+}
+
+// drops are what was dropped.
+type drops struct {
+	gap  Gap // and is not yet marked
+	lost Gap // since the last notice
 }
 
 // A waiting is told when so many bytes have been stored.
@@ -99,6 +104,9 @@ func (s *sink) dropped(lines, size uint64, reason string) {
 }
 
 func (s *sink) drop(lines, size uint64, reason string) {
+	if s.drops == nil {
+		s.drops = &drops{}
+	}
 	for _, g := range []*Gap{&s.gap, &s.lost} {
 		g.Lines += lines
 		g.Bytes += size
@@ -106,9 +114,12 @@ func (s *sink) drop(lines, size uint64, reason string) {
 	}
 }
 
+// unmarked reports whether something was dropped that the log does not say yet.
+func (s *sink) unmarked() bool { return s.drops != nil && s.gap.Lines > 0 }
+
 // mark writes down a gap where it is.
 func (s *sink) mark() {
-	if s.gap.Lines == 0 {
+	if !s.unmarked() {
 		return
 	}
 	before := len(s.buffer)
@@ -159,7 +170,7 @@ func (s *sink) write() {
 			batch = s.buffer
 			s.buffer, s.spare = s.spare[:0], nil
 			s.writing = len(batch)
-		case s.gap.Lines > 0 && s.err == nil:
+		case s.unmarked() && s.err == nil:
 			s.mark() // nothing has come since
 			continue
 		default:
@@ -196,10 +207,12 @@ func (s *sink) write() {
 			if cap(batch) <= 1<<20 {
 				s.spare = batch[:0]
 			}
-			if s.err != nil || s.lost.Lines > 0 {
+			if s.err != nil || s.drops != nil && s.lost.Lines > 0 {
 				s.err = nil
-				notice = &Notice{ID: s.id, Gap: s.lost}
-				s.lost = Gap{}
+				notice = &Notice{ID: s.id}
+				if s.drops != nil {
+					notice.Gap, s.lost = s.lost, Gap{}
+				}
 			}
 		}
 		told := s.relieve()

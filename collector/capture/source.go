@@ -63,6 +63,9 @@ func (s *source) open() error {
 			return err
 		}
 		last := lastNumber(all)
+		if s.position.File > last+1 && exists(s.log.Path, s.position.File-1) {
+			continue // the list was old when it was complete
+		}
 		if s.position.File <= last || s.position.File > last+1 {
 			// It was pruned; or the numbers began anew, as everything was removed.
 			next := last + 1
@@ -89,14 +92,7 @@ func (s *source) open() error {
 }
 
 // numbered reports whether the file that position names has been rotated away.
-func (s *source) numbered() bool {
-	for _, suffix := range suffixes {
-		if _, err := os.Lstat(numbered(s.log.Path, s.position.File) + suffix); err == nil {
-			return true
-		}
-	}
-	return false
-}
+func (s *source) numbered() bool { return exists(s.log.Path, s.position.File) }
 
 func (s *source) begin(f *os.File, suffix string, current bool) error {
 	r, release, err := decompress(f, suffix)
@@ -451,7 +447,7 @@ func (l *lineReader) next(literal []byte) (skipped int64, line []byte, err error
 			l.start, l.end = 0, len(data)
 		}
 		if l.end == len(l.buf) {
-			l.buf = append(l.buf, make([]byte, max(len(l.buf), 128<<10))...)
+			l.buf = append(l.buf, make([]byte, max(len(l.buf), 256<<10))...)
 		}
 		if l.r == nil {
 			return skipped, nil, io.EOF

@@ -28,6 +28,7 @@ type Store struct {
 	tidying sync.WaitGroup
 	epoch   string
 	serial  atomic.Uint64
+	turns   turnstile // of those who read
 
 	// Leaf I/O: recordings begin and end on goroutines of their own.
 	mu         sync.Mutex
@@ -56,7 +57,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		dir: o.Dir, epoch: strconv.FormatInt(time.Now().UnixNano(), 36),
 		sinks: map[string]*sink{}, untidy: map[*sink]struct{}{}, recordings: map[*Recording]bool{}, left: map[string][]left{},
-		watchers: map[chan struct{}]struct{}{},
+		watchers: map[chan struct{}]struct{}{}, turns: turnstile{turn: make(chan struct{}, 1)},
 	}
 	_ = os.MkdirAll(o.Dir, 0o700) // without it there are pipes without names
 	names, err := filepath.Glob(filepath.Join(o.Dir, "*.std*"))
@@ -105,7 +106,7 @@ func parsePipeName(path string) (id string, l left, ok bool) {
 }
 
 // sink is the one of a collector, with these settings from now on.
-func (s *Store) sink(id string, set Settings) *sink {
+func (s *Store) sink(id string, set *Settings) *sink {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.sinks[id]
@@ -143,7 +144,7 @@ func (s *Store) sink(id string, set Settings) *sink {
 func (s *Store) Writer(name string, set Settings) io.Writer {
 	set = set.withDefaults()
 	set.Format = Raw
-	return writer{s.sink("["+name+"]", set)}
+	return writer{s.sink("["+name+"]", &set)}
 }
 
 type writer struct{ sink *sink }
@@ -204,7 +205,7 @@ func (s *Store) tidyAll() {
 		set := next.settings
 		next.mu.Unlock()
 		if set.Target == File {
-			_ = tidy(set.Path, set, time.Now()) // what is left is tried again after the next rotation
+			_ = tidy(set.Path, *set, time.Now()) // what is left is tried again after the next rotation
 		}
 	}
 }
@@ -295,9 +296,13 @@ func (s *Store) Close() error {
 			continue
 		}
 		k.mu.Lock()
-		if n := len(k.unsaved) + len(k.buffer); n > 0 || k.gap.Lines > 0 {
+		var dropped uint64
+		if k.drops != nil {
+			dropped = k.gap.Lines
+		}
+		if n := len(k.unsaved) + len(k.buffer); n > 0 || dropped > 0 {
 			unsaved = append(unsaved, errors.New(k.id+": output could not be stored: "+strconv.Itoa(n)+" bytes of records, and "+
-				strconv.FormatUint(k.gap.Lines, 10)+" lines that were dropped before"))
+				strconv.FormatUint(dropped, 10)+" lines that were dropped before"))
 		}
 		k.mu.Unlock()
 	}

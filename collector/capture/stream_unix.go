@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,19 @@ type pipe struct {
 	path  string
 	fd    int
 	token uint64
+	wide  bool
+	nudge chan struct{} // ends a wait for more
 }
+
+// wideBuffer is the size of the kernel's buffer for a process that writes much.
+const wideBuffer = 256 << 10
+
+// smallWrite is how little is to be read if a process writes line by line.
+const smallWrite = 4 << 10
+
+// gathering is how long a process that is writing is left to write on before what
+// it wrote is read.
+const gathering = 300 * time.Microsecond
 
 // open makes the FIFO, and returns the end for the process.
 func (st *stream) open(path string) (*os.File, error) {
@@ -117,6 +130,10 @@ func (st *stream) start() {
 	case st.ended || st.blocked:
 	case st.running:
 		st.again = true
+		select {
+		case st.nudge <- struct{}{}: // nil where it does not linger
+		default:
+		}
 	default:
 		st.running = true
 		st.recording.store.workers.Add(1)
@@ -159,6 +176,9 @@ func (st *stream) read() {
 	chunk := chunks.Get().(*[]byte)
 	defer chunks.Put(chunk)
 	sink := st.recording.sink
+	got := 0       // bytes since the last wait
+	small := false // it writes little at a time, and often
+	woken := true  // nothing has been read since we were woken
 	for {
 		st.mu.Lock()
 		st.again = false
@@ -175,6 +195,13 @@ func (st *stream) read() {
 		n, err := unix.Read(st.fd, *chunk)
 		if n > 0 {
 			st.consume((*chunk)[:n])
+			if woken {
+				woken, small = false, n < smallWrite
+			}
+			if got += n; small && got >= readChunk {
+				st.widen() // what it writes while we linger must find room
+			}
+			small = small && got < 2*wideBuffer
 			continue
 		}
 		if errors.Is(err, unix.EINTR) {
@@ -184,6 +211,17 @@ func (st *stream) read() {
 		st.mu.Lock()
 		if st.again && !ended {
 			st.mu.Unlock()
+			continue
+		}
+		if small && got > 0 && !ended && !st.draining {
+			// Who writes line by line is faster when he does not have to wake us
+			// for each.
+			got = 0
+			if st.nudge == nil {
+				st.nudge = make(chan struct{}, 1)
+			}
+			st.mu.Unlock()
+			st.linger()
 			continue
 		}
 		draining, expired := st.draining, st.expired
@@ -214,10 +252,23 @@ func (st *stream) read() {
 		st.mu.Lock()
 		if !st.again && !st.draining {
 			st.running = false
+			if !st.ended {
+				st.recording.store.poller.arm(st.fd, st.token)
+			}
 			st.mu.Unlock()
 			return
 		}
 		st.mu.Unlock()
+	}
+}
+
+// linger waits a moment for more, unless somebody wants to know how things are.
+func (st *stream) linger() {
+	timer := time.NewTimer(gathering)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-st.nudge:
 	}
 }
 

@@ -41,4 +41,4 @@ func Diagram() string {
 }
 
 var words = strings.NewReplacer("SpawnFailed", "spawn failed", "SuspendFailed", "suspend failed", "ResumeFailed", "resume failed",
-	"GraceExpired", "grace expired", "KillExpired", "kill expired")
+	"GraceExpired", "grace expired", "KillExpired", "kill expired", "StartExpired", "not ready in time")

@@ -4,11 +4,13 @@
 //
 // # The states
 //
-// Others see six states (messages.State). Inside there are four more, because
+// Others see six states (messages.State). Inside there are five more, because
 // the table must never depend on anything but the state and the event:
 //
 //   - Spawning is shown as starting. The process is in the making; until the
 //     host says so it is not known whether there is one.
+//   - Readying is shown as starting, too: there is a process, which has not said
+//     yet that it is ready.
 //   - Aborting, Stopping, Killing and Clearing are shown as stopping. In
 //     Aborting a stop came while the process was in the making. In Stopping it
 //     has been asked to end and has time to do so. In Killing the whole tree is
@@ -47,6 +49,7 @@ const (
 	Clearing
 	Stuck
 	Failed
+	Readying
 
 	NumStates
 )
@@ -67,6 +70,7 @@ var states = [NumStates]struct {
 	Clearing: {"Clearing", messages.Stopping, KillTimer, true},
 	Stuck:    {"Stuck", messages.Failed, NoTimer, true},
 	Failed:   {"Failed", messages.Failed, NoTimer, false},
+	Readying: {"Readying", messages.Starting, StartTimer, true},
 }
 
 func (s State) String() string { return states[s].name }
@@ -89,6 +93,7 @@ const (
 	NoTimer    Timer = iota
 	GraceTimer       // ends in GraceExpired
 	KillTimer        // ends in KillExpired
+	StartTimer       // ends in StartExpired
 )
 
 // An Event is something that happens to a collector.
@@ -113,18 +118,22 @@ const (
 	SuspendFailed // Suspend did not work
 	ResumeFailed  // Continue did not work
 	Inherited     // another actor's process is now this one's, to be ended
+	Execed        // there is a process, and it has yet to say that it is ready
+	Ready         // it has
+	Unhealthy     // it is to be ended because it does not work
 
 	// Timers.
 	GraceExpired
 	KillExpired
+	StartExpired
 
 	NumEvents
 )
 
 var eventNames = [NumEvents]string{
 	"Start", "Stop", "Kill", "Pause", "Resume", "Signal",
-	"Spawned", "SpawnFailed", "Exited", "Finished", "Crashed", "SuspendFailed", "ResumeFailed", "Inherited",
-	"GraceExpired", "KillExpired",
+	"Spawned", "SpawnFailed", "Exited", "Finished", "Crashed", "SuspendFailed", "ResumeFailed", "Inherited", "Execed", "Ready", "Unhealthy",
+	"GraceExpired", "KillExpired", "StartExpired",
 }
 
 func (e Event) String() string { return eventNames[e] }
@@ -146,6 +155,7 @@ const (
 	Send                           // send the signal that the command names
 	ArmGrace                       // GraceExpired after the graceful timeout
 	ArmKill                        // KillExpired after the force timeout
+	ArmStart                       // StartExpired after the startup timeout
 	Accept                         // answer the command: done
 	Defer                          // answer the command when it is settled
 	Settle                         // answer every deferred command: this is how it went
@@ -155,7 +165,7 @@ const (
 )
 
 var effectNames = [numEffects]string{
-	"Spawn", "Terminate", "TerminateOrphans", "KillTree", "Suspend", "Continue", "Send", "ArmGrace", "ArmKill",
+	"Spawn", "Terminate", "TerminateOrphans", "KillTree", "Suspend", "Continue", "Send", "ArmGrace", "ArmKill", "ArmStart",
 	"Accept", "Defer", "Settle", "GiveUp",
 }
 
@@ -171,27 +181,38 @@ type cell struct {
 // the state does not allow) or never (a fact that cannot be, because the actor
 // drops what an earlier incarnation sends) says where it goes and what to do.
 var table = [NumStates]row{
-	Stopped: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, GraceExpired, KillExpired), refuse(Pause, Resume, Signal), row{
+	Stopped: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, GraceExpired, KillExpired, Execed, Ready, Unhealthy, StartExpired), refuse(Pause, Resume, Signal), row{
 		Start:     to(Spawning, Defer, Spawn),
 		Stop:      to(Stopped, Accept), // it ended by itself while the command was on its way
 		Kill:      to(Stopped, Accept),
 		Inherited: to(Killing, KillTree, ArmKill),
 	}),
-	Spawning: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired), refuse(Start, Pause, Resume, Signal), row{
+	Spawning: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:        to(Aborting, Defer, ArmGrace),
 		Kill:        to(Killing, Defer, KillTree, ArmKill),
 		Spawned:     to(Running, Settle),
+		Execed:      to(Readying, ArmStart),
 		SpawnFailed: to(Failed, Settle),
 	}),
-	Running: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, Inherited, GraceExpired, KillExpired), refuse(Start, Resume), row{
+	Running: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, StartExpired), refuse(Start, Resume), row{
 		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace), // it may have suspended itself
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Pause:        to(Paused, Suspend, Accept),
 		Signal:       to(Running, Send, Accept),
 		Exited:       to(Clearing, KillTree, ArmKill),
 		ResumeFailed: to(Paused),
+		Unhealthy:    to(Stopping, Terminate, Continue, ArmGrace),
 	}),
-	Paused: with(never(Spawned, SpawnFailed, Finished, Crashed, ResumeFailed, Inherited, GraceExpired, KillExpired), refuse(Start, Pause), row{
+	Readying: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, Execed, GraceExpired, KillExpired), refuse(Start, Pause, Resume), row{
+		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace),
+		Kill:         to(Killing, Defer, KillTree, ArmKill),
+		Signal:       to(Readying, Send, Accept),
+		Exited:       to(Clearing, KillTree, ArmKill),
+		Ready:        to(Running, Settle),
+		Unhealthy:    to(Stopping, Terminate, Continue, ArmGrace),
+		StartExpired: to(Stopping, Terminate, Continue, ArmGrace),
+	}),
+	Paused: with(never(Spawned, SpawnFailed, Finished, Crashed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, StartExpired), refuse(Start, Pause), row{
 		Stop:          to(Stopping, Defer, Terminate, Continue, ArmGrace), // first the signal, so that it is what the process wakes up to
 		Kill:          to(Killing, Defer, KillTree, ArmKill),
 		Resume:        to(Running, Continue, Accept),
@@ -199,14 +220,15 @@ var table = [NumStates]row{
 		Exited:        to(Clearing, KillTree, ArmKill),
 		SuspendFailed: to(Running),
 	}),
-	Aborting: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, KillExpired), refuse(Start, Pause, Resume, Signal), row{
+	Aborting: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Ready, Unhealthy, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:         to(Aborting, Defer),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Spawned:      to(Stopping, Terminate, Continue),
+		Execed:       to(Stopping, Terminate, Continue),
 		SpawnFailed:  to(Stopped, Settle),
 		GraceExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Stopping: with(never(Spawned, SpawnFailed, SuspendFailed, ResumeFailed, Inherited, KillExpired), refuse(Start, Pause, Resume), row{
+	Stopping: with(never(Spawned, SpawnFailed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Execed, Ready, Unhealthy, StartExpired), refuse(Start, Pause, Resume), row{
 		Stop:         to(Stopping, Defer),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Signal:       to(Stopping, Send, Accept),
@@ -215,33 +237,35 @@ var table = [NumStates]row{
 		Crashed:      to(Stopped, Settle),
 		GraceExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Killing: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired), refuse(Start, Pause, Resume, Signal), row{
+	Killing: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, Ready, Unhealthy, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:        to(Killing, Defer),
 		Kill:        to(Killing, Defer),
 		Spawned:     to(Killing, KillTree),
+		Execed:      to(Killing, KillTree),
 		SpawnFailed: to(Stopped, Settle),
 		Exited:      to(Killing),
 		Finished:    to(Stopped, Settle),
 		Crashed:     to(Stopped, Settle),
 		KillExpired: to(Stuck, GiveUp),
 	}),
-	Clearing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired), refuse(Start, Pause, Resume, Signal), row{
+	Clearing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, Execed, Ready, Unhealthy, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:        to(Killing, Defer), // now its end is one that was asked for
 		Kill:        to(Killing, Defer),
-		Finished:    to(Stopped),
-		Crashed:     to(Failed),
-		KillExpired: to(Stuck),
+		Finished:    to(Stopped, Settle), // a start, if it was not ready yet
+		Crashed:     to(Failed, Settle),
+		KillExpired: to(Stuck, GiveUp),
 	}),
-	Stuck: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired), refuse(Start, Pause, Resume, Signal), row{
+	Stuck: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:        to(Stuck, Defer, GiveUp),
 		Kill:        to(Stuck, Defer, GiveUp),
 		Spawned:     to(Stuck, KillTree),
+		Execed:      to(Stuck, KillTree),
 		SpawnFailed: to(Stopped),
 		Exited:      to(Stuck),
 		Finished:    to(Stopped),
 		Crashed:     to(Stopped),
 	}),
-	Failed: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired), refuse(Pause, Resume, Signal), row{
+	Failed: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, StartExpired), refuse(Pause, Resume, Signal), row{
 		Start: to(Spawning, Defer, Spawn),
 		Stop:  to(Stopped, Accept), // it failed while the command was on its way
 		Kill:  to(Stopped, Accept),

@@ -89,7 +89,7 @@ func TestOnlyAFactTellsThatAProcessIsGone(t *testing.T) {
 }
 
 func TestATimedStateIsEnteredWithItsTimer(t *testing.T) {
-	arms := map[Timer]Effect{GraceTimer: ArmGrace, KillTimer: ArmKill}
+	arms := map[Timer]Effect{GraceTimer: ArmGrace, KillTimer: ArmKill, StartTimer: ArmStart}
 	eachPair(func(s State, e Event) {
 		next, effects, _ := Next(s, e)
 		if table[s][e].never {
@@ -140,19 +140,21 @@ func TestAPausedCollectorHearsTheSignalBeforeItGoesOn(t *testing.T) {
 
 func TestASpawnThatWasAbortedIsEndedAsSoonAsItIsKnown(t *testing.T) {
 	at, _, _ := Next(Spawning, Stop)
-	_, effects, _ := Next(at, Spawned)
-	if !slices.Contains(effects, Terminate) {
-		t.Errorf("in %v, Spawned leads to %v", at, effects)
-	}
-	for _, killed := range []State{Killing, Stuck} {
-		if _, effects, _ := Next(killed, Spawned); !slices.Contains(effects, KillTree) {
-			t.Errorf("in %v, Spawned leads to %v", killed, effects)
+	for _, spawned := range []Event{Spawned, Execed} {
+		_, effects, _ := Next(at, spawned)
+		if !slices.Contains(effects, Terminate) {
+			t.Errorf("in %v, %v leads to %v", at, spawned, effects)
+		}
+		for _, killed := range []State{Killing, Stuck} {
+			if _, effects, _ := Next(killed, spawned); !slices.Contains(effects, KillTree) {
+				t.Errorf("in %v, %v leads to %v", killed, spawned, effects)
+			}
 		}
 	}
 }
 
 func TestAProcessThatEndedByItselfIsCleared(t *testing.T) {
-	for _, s := range []State{Running, Paused} {
+	for _, s := range []State{Running, Paused, Readying} {
 		next, effects, _ := Next(s, Exited)
 		if next != Clearing || !slices.Contains(effects, KillTree) {
 			t.Errorf("%v × Exited goes to %v with %v", s, next, effects)
@@ -164,7 +166,7 @@ func TestWhatAStatePublishesIsItsPublicState(t *testing.T) {
 	want := map[State]messages.State{
 		Stopped: messages.Stopped, Spawning: messages.Starting, Running: messages.Running, Paused: messages.Paused,
 		Aborting: messages.Stopping, Stopping: messages.Stopping, Killing: messages.Stopping, Clearing: messages.Stopping,
-		Stuck: messages.Failed, Failed: messages.Failed,
+		Stuck: messages.Failed, Failed: messages.Failed, Readying: messages.Starting,
 	}
 	for s := range NumStates {
 		if s.Public() != want[s] {
@@ -182,7 +184,7 @@ func (b *body) facts() (possible []Event) {
 	switch {
 	case !b.asked:
 	case !b.spawned:
-		possible = append(possible, Spawned, SpawnFailed)
+		possible = append(possible, Spawned, Execed, SpawnFailed)
 	case !b.exited:
 		possible = append(possible, Exited)
 	default:
@@ -204,6 +206,11 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 			possible = append(possible, GraceExpired)
 		case KillTimer:
 			possible = append(possible, KillExpired)
+		case StartTimer:
+			possible = append(possible, StartExpired, Ready)
+		}
+		if at == Running || at == Readying {
+			possible = append(possible, Unhealthy)
 		}
 		e := choose(possible)
 		if table[at][e].never {
@@ -211,7 +218,7 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 		}
 		next, effects, ok := Next(at, e)
 		switch e {
-		case Spawned:
+		case Spawned, Execed:
 			b.spawned = true
 		case Exited:
 			b.exited = true

@@ -160,6 +160,7 @@ const (
 	formCodes   = "an array of exit codes and signal names"
 	formBool    = "true or false"
 	formCount   = "a whole number"
+	formCounts  = "an array of whole numbers"
 	formSeconds = "a number of seconds"
 	formTable   = "a table"
 )
@@ -379,6 +380,49 @@ func count[T any](name, doc string, z zero[int], field func(*T) *int) key[T] {
 		}
 		d.add(n.place(), problem)
 	}}
+}
+
+// signed is a whole number that may be negative.
+func signed[T any](name, doc string, field func(*T) *int) key[T] {
+	return key[T]{name: name, doc: doc, form: formCount, read: func(d *document, at string, n *node, into *T) {
+		if v, ok := d.smallNumber(at, n); ok {
+			*field(into) = v
+		}
+	}}
+}
+
+// numbers is an array of whole numbers.
+func numbers[T any](name, doc string, field func(*T) *[]int) key[T] {
+	return key[T]{name: name, doc: doc, form: formCounts, read: func(d *document, at string, n *node, into *T) {
+		if n.kind != array || n.origin == header {
+			hint := ""
+			if n.kind == integer {
+				hint = "write [" + shown(n) + "]"
+			}
+			d.wrong(at, n, formCounts, hint)
+			return
+		}
+		list := make([]int, 0, len(n.elements))
+		for i, element := range n.elements {
+			if v, ok := d.smallNumber(config.Element(at, i), element); ok {
+				list = append(list, v)
+			}
+		}
+		*field(into) = list
+	}}
+}
+
+func (d *document) smallNumber(at string, n *node) (v int, ok bool) {
+	if n.kind != integer {
+		d.wrong(at, n, formCount, countHint(n.text))
+		return 0, false
+	}
+	i, err := strconv.ParseInt(n.text, 0, 32)
+	if err != nil {
+		d.add(n.place(), config.Problem{Key: at, Value: shown(n), Message: shown(n) + " is out of range"})
+		return 0, false
+	}
+	return int(i), true
 }
 
 // least is the hint at the least value that is allowed.

@@ -68,6 +68,20 @@ func anyConfig(t *rapid.T) config.Config {
 			ForceTimeout:    sometimes(t, times),
 			StopSignal:      sometimes(t, rapid.SampledFrom([]string{"SIGINT", "hup", "Usr1", "15", "KILL"})),
 			Autostart:       rapid.Bool().Draw(t, "autostart"),
+			User:            sometimes(t, text),
+			Group:           sometimes(t, text),
+
+			SupplementaryGroups: sometimes(t, words),
+			ResourceLimits: config.ResourceLimits{
+				CPUPercent:  sometimes(t, rapid.IntRange(1, 800)),
+				MemoryMaxMB: sometimes(t, rapid.IntRange(1, 1<<20)),
+				SwapMaxMB:   sometimes(t, rapid.OneOf(rapid.Just(config.None), rapid.IntRange(1, 1<<20))),
+				CoreMB:      sometimes(t, rapid.OneOf(rapid.Just(config.None), rapid.IntRange(1, 1<<20))),
+				TasksMax:    sometimes(t, rapid.IntRange(1, 1<<22)),
+				Nice:        sometimes(t, rapid.IntRange(-20, 19)),
+				CPUAffinity: sometimes(t, rapid.SliceOfN(rapid.IntRange(0, 64), 1, 4)),
+				Required:    rapid.Bool().Draw(t, "required"),
+			},
 		}
 		one.AutoRestart = one.Restart != config.RestartNever && rapid.Bool().Draw(t, "auto")
 		c.Collectors[id] = one
@@ -108,6 +122,21 @@ func render(c config.Config) map[string]any {
 		put(m, "graceful_timeout_seconds", one.GracefulTimeout)
 		put(m, "force_timeout_seconds", one.ForceTimeout)
 		put(m, "stop_signal", one.StopSignal)
+		put(m, "user", one.User)
+		put(m, "group", one.Group)
+		put(m, "supplementary_groups", one.SupplementaryGroups)
+		limits := map[string]any{}
+		put(limits, "cpu_percent", one.ResourceLimits.CPUPercent)
+		put(limits, "memory_max_mb", one.ResourceLimits.MemoryMaxMB)
+		put(limits, "swap_max_mb", one.ResourceLimits.SwapMaxMB)
+		put(limits, "core_mb", one.ResourceLimits.CoreMB)
+		put(limits, "tasks_max", one.ResourceLimits.TasksMax)
+		put(limits, "limits_required", one.ResourceLimits.Required)
+		put(limits, "cpu_affinity", one.ResourceLimits.CPUAffinity)
+		if n := one.ResourceLimits.Nice; n != 0 {
+			limits["nice"] = n
+		}
+		put(m, "resource_limits", limits)
 		collectors[id] = m
 	}
 	return map[string]any{"process_manager": pm, "collectors": collectors}

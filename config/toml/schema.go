@@ -35,6 +35,9 @@ var (
 	neverForced   = zero[time.Duration]{refuse: "use more than 0, or leave it out; the system needs some time to kill"}
 	neverChecked  = zero[time.Duration]{refuse: "use more than 0, or leave it out for 60"}
 	noLongestWait = zero[time.Duration]{refuse: "use more than 0; to have no delay, set backoff_initial_seconds = 0"}
+	neverReady    = zero[time.Duration]{refuse: "use more than 0, or leave it out for 60"}
+	neverProbed   = zero[time.Duration]{refuse: "use more than 0, or leave it out for its default"}
+	neverCounts   = zero[int]{refuse: "use 1 or more, or leave it out for its default"}
 	neverBeats    = zero[int]{refuse: "use 1 or more, or leave it out for 3"}
 )
 
@@ -98,6 +101,22 @@ var collectorKeys = keyTable[col]{
 			func(c *col) *time.Duration { return &c.ForceTimeout }).also("default_force_timeout_seconds"),
 		word("stop_signal", `signal that asks the collector to end, by name or number; default "SIGTERM"; on Windows always CTRL_BREAK`,
 			func(c *col) *string { return &c.StopSignal }).also("stopsignal", "killsignal", "kill_signal"),
+		word("readiness", `when a collector that was started counts as up: "exec" (the default) as soon as it is executed, "probe" when its readiness_probe succeeds`,
+			func(c *col) *config.Readiness { return &c.Readiness }),
+		seconds("startup_timeout_seconds", "time that it may take to be ready; default 60", neverReady,
+			func(c *col) *time.Duration { return &c.StartupTimeout }).also("startsecs", "timeoutstartsec", "start_timeout"),
+		nested("liveness", probeKeys("liveness"), func(c *col) *config.Probe { return &c.Liveness }).also("liveness_probe", "livenessprobe", "healthcheck", "health_check"),
+		nested("readiness_probe", probeKeys("readiness_probe"), func(c *col) *config.Probe { return &c.ReadinessProbe }).also("readinessprobe"),
+		nested("startup_probe", probeKeys("startup_probe"), func(c *col) *config.Probe { return &c.StartupProbe }).also("startupprobe", "startup"),
+		toggle("restart_on_unhealthy", "end one whose liveness probe fails, which counts as a crash; default true",
+			func(c *col) *config.Switch { return &c.RestartOnUnhealthy }),
+		word("user", "whom it runs as, a name or a number; default: the supervisor's own user",
+			func(c *col) *string { return &c.User }).also("uid", "run_as", "username"),
+		word("group", "the group it runs as, a name or a number; default: the user's",
+			func(c *col) *string { return &c.Group }).also("gid"),
+		words("supplementary_groups", "other groups that it is in, names or numbers; default: the user's",
+			func(c *col) *[]string { return &c.SupplementaryGroups }).also("supplementarygroups", "groups"),
+		nested("resource_limits", limitKeys, func(c *col) *config.ResourceLimits { return &c.ResourceLimits }).also("limits", "resources", "resource_limit"),
 		word("kind", `"service" (the default) is to run on, "task" to run once, to its end`,
 			func(c *col) *config.Kind { return &c.Kind }),
 		exitCodes("success_exit_codes", "exit codes, and signals by name, that count as success beside 0",
@@ -109,6 +128,43 @@ var collectorKeys = keyTable[col]{
 		flag("autostart", "start with the supervisor; default true",
 			func(c *col) *bool { return &c.Autostart }).also("auto_start", "enabled"),
 		nested("output", ownOutputKeys, func(c *col) *config.Output { return &c.Output }).also("log", "logs", "logging", "stdout", "stderr", "stdout_logfile", "standardoutput"),
+	},
+}
+
+type lim = config.ResourceLimits
+
+var (
+	noLimit  = zero[int]{refuse: "leave it out for no limit"}
+	zeroSize = zero[int]{means: config.None}
+)
+
+var limitKeys = keyTable[lim]{
+	title: "[collectors.<id>.resource_limits]",
+	keys: []key[lim]{
+		count("cpu_percent", "processor time of all its processes, in percent of one processor", noLimit,
+			func(l *lim) *int { return &l.CPUPercent }).also("cpu_quota", "cpuquota", "cpu", "cpus", "max_cpu_percent"),
+		count("cpu_weight", "its share beside others that want the processor too, 1 to 10000; the system's default is 100", noLimit,
+			func(l *lim) *int { return &l.CPUWeight }).also("cpuweight", "cpu_shares"),
+		count("memory_max_mb", "memory of all its processes in MiB; what needs more is killed", noLimit,
+			func(l *lim) *int { return &l.MemoryMaxMB }).also("memory_max", "memorymax", "memory_mb", "memory", "memory_limit", "max_memory_mb", "mem_limit"),
+		count("memory_high_mb", "memory in MiB above which it is taken back, and the collector slowed down", noLimit,
+			func(l *lim) *int { return &l.MemoryHighMB }).also("memory_high", "memoryhigh"),
+		count("swap_max_mb", "swapped memory in MiB; 0 is none", zeroSize,
+			func(l *lim) *int { return &l.SwapMaxMB }).also("memoryswapmax", "memory_swap_max_mb", "swap_max"),
+		count("tasks_max", "processes and threads", noLimit,
+			func(l *lim) *int { return &l.TasksMax }).also("tasksmax", "max_tasks", "pids_max", "pids_limit", "max_processes"),
+		count("open_files", "descriptors of each process", noLimit,
+			func(l *lim) *int { return &l.OpenFiles }).also("limitnofile", "nofile", "max_open_files", "max_file_descriptors"),
+		count("core_mb", "size of a core dump in MiB; 0 is none", zeroSize,
+			func(l *lim) *int { return &l.CoreMB }).also("limitcore", "core"),
+		signed("nice", "scheduling priority, -20 to 19; the system's default is 0",
+			func(l *lim) *int { return &l.Nice }).also("priority"),
+		signed("oom_score_adjust", "-1000 (never killed for lack of memory) to 1000 (the first to be)",
+			func(l *lim) *int { return &l.OOMScoreAdjust }).also("oomscoreadjust", "oom_score_adj"),
+		numbers("cpu_affinity", "the processors it runs on, counted from 0",
+			func(l *lim) *[]int { return &l.CPUAffinity }).also("cpuaffinity", "cpuset", "cpus_allowed"),
+		flag("limits_required", "do not start it where one of the limits cannot be had; default false: that is a warning",
+			func(l *lim) *bool { return &l.Required }).also("required"),
 	},
 }
 
@@ -171,6 +227,37 @@ func outputKeys(title string) keyTable[output] {
 				func(o *output) *int { return &o.TailLines }).also("tail"),
 			words("also", "who is given a copy: "+config.AlsoForms+`; default ["inherit"]`,
 				func(o *output) *[]string { return &o.Also }).also("forward", "copy_to"),
+		},
+	}
+}
+
+type prb = config.Probe
+
+// probeKeys are the keys of the probe that a collector has under that name.
+func probeKeys(name string) keyTable[prb] {
+	return keyTable[prb]{
+		title: "[collectors.<id>." + name + "]",
+		keys: []key[prb]{
+			words("exec", "a program, by its whole path, and its arguments: well if it exits with 0",
+				func(p *prb) *[]string { return &p.Exec }).also("command", "cmd"),
+			word("http", "a URL that is answered with a status from 200 to 399",
+				func(p *prb) *string { return &p.HTTP }).also("httpget", "http_get", "url"),
+			word("tcp", "host:port that accepts a connection",
+				func(p *prb) *string { return &p.TCP }).also("tcpsocket", "tcp_socket"),
+			word("grpc", "host:port, or host:port/service, of a gRPC health service that says it is serving",
+				func(p *prb) *string { return &p.GRPC }),
+			word("unix", "a Unix socket that accepts a connection",
+				func(p *prb) *string { return &p.Unix }).also("socket"),
+			seconds("initial_delay_seconds", "time before the first probe; default 0", zero[time.Duration]{},
+				func(p *prb) *time.Duration { return &p.InitialDelay }).also("initialdelayseconds", "start_period"),
+			seconds("period_seconds", "time from one probe to the next; default 10", neverProbed,
+				func(p *prb) *time.Duration { return &p.Period }).also("periodseconds", "interval"),
+			seconds("timeout_seconds", "time that one probe may take; default 1", neverProbed,
+				func(p *prb) *time.Duration { return &p.Timeout }).also("timeoutseconds", "timeout"),
+			count("failure_threshold", "failures in a row that mean something; default 3", neverCounts,
+				func(p *prb) *int { return &p.FailureThreshold }).also("failurethreshold", "retries"),
+			count("success_threshold", "successes in a row that end that; default 1", neverCounts,
+				func(p *prb) *int { return &p.SuccessThreshold }).also("successthreshold"),
 		},
 	}
 }

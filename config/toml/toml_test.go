@@ -66,6 +66,19 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				GracefulTimeout: 45 * time.Second,
 				ForceTimeout:    3 * time.Second,
 				StopSignal:      "SIGINT",
+				User:            "procmond", Group: "4711", SupplementaryGroups: []string{"adm"},
+				ResourceLimits: config.ResourceLimits{
+					CPUPercent: 150, CPUWeight: 50, MemoryMaxMB: 200, MemoryHighMB: 150, SwapMaxMB: config.None, TasksMax: 64,
+					OpenFiles: 1024, CoreMB: config.None, Nice: -5, OOMScoreAdjust: 500, CPUAffinity: []int{0, 1}, Required: true,
+				},
+
+				Readiness:          config.ReadyProbe,
+				StartupTimeout:     90 * time.Second,
+				RestartOnUnhealthy: config.Off,
+				Liveness: config.Probe{HTTP: "http://127.0.0.1:8080/healthz", InitialDelay: 5 * time.Second, Period: 2 * time.Second,
+					Timeout: 500 * time.Millisecond, FailureThreshold: 4},
+				ReadinessProbe: config.Probe{GRPC: "127.0.0.1:9000/service", SuccessThreshold: 2},
+				StartupProbe:   config.Probe{Exec: []string{"/bin/ready", "-q"}},
 
 				Kind:               config.Task,
 				SuccessExitCodes:   []string{"3", "SIGTERM"},
@@ -78,6 +91,8 @@ func TestEveryKeySetsItsField(t *testing.T) {
 					Mask: []string{`password=\S+`}, MultilineStart: `^\S`, Also: []string{"inherit", "syslog+udp://logs:514"},
 				},
 			},
+			"tcp":  {Liveness: config.Probe{TCP: "127.0.0.1:5432"}, Autostart: true},
+			"unix": {Liveness: config.Probe{Unix: "/run/x.sock"}, Autostart: true},
 			"zeroes": {
 				MaxRestarts:    config.None,
 				RestartWindow:  config.Forever,

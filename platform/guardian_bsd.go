@@ -1,0 +1,5 @@
+//go:build darwin || freebsd
+
+package platform
+
+func offMainThread(f func()) { f() }

@@ -1,0 +1,54 @@
+package platform
+
+// Limits are what a process and its tree may use. The zero value of a field is
+// no limit, and -1 says none at all where that is possible.
+type Limits struct {
+	// Of the whole tree.
+	CPUPercent int   // processor time, in percent of one processor
+	CPUWeight  int   // 1 to 10000, beside others that want the processor
+	MemoryMax  int64 // bytes; what needs more is killed
+	MemoryHigh int64 // bytes; above it memory is taken back
+	SwapMax    int64 // bytes, or -1
+	TasksMax   int   // processes and threads
+
+	// Of each process, or handed on by the first one.
+	OpenFiles      int
+	Core           int64 // size of a core dump in bytes, or -1
+	Nice           int
+	OOMScoreAdjust int
+	CPUs           []int // it may run on these processors only
+
+	// Required has the start fail where one of them cannot be had. Without it
+	// Spawned tells of these in Notice.Unmet.
+	Required bool
+}
+
+// A setting is one of the Limits, and whether it is set.
+type setting struct {
+	name string
+	set  bool
+}
+
+func (l *Limits) ofTree() []setting {
+	return []setting{
+		{"cpu percent", l.CPUPercent != 0}, {"cpu weight", l.CPUWeight != 0}, {"memory max", l.MemoryMax != 0},
+		{"memory high", l.MemoryHigh != 0}, {"swap max", l.SwapMax != 0}, {"tasks max", l.TasksMax != 0},
+	}
+}
+
+func (l *Limits) ofProcess() []setting {
+	return []setting{
+		{"open files", l.OpenFiles != 0}, {"core", l.Core != 0}, {"nice", l.Nice != 0},
+		{"oom score adjust", l.OOMScoreAdjust != 0}, {"cpu affinity", len(l.CPUs) > 0},
+	}
+}
+
+// unmet says of those that are set why there are none.
+func unmet(settings []setting, why string) (all []string) {
+	for _, l := range settings {
+		if l.set {
+			all = append(all, l.name+": "+why)
+		}
+	}
+	return all
+}

@@ -1,0 +1,209 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// controlled is a host that has the controllers, as in the virtual machine of
+// tests/vm/run, or there is no test.
+func controlled(t testing.TB, controllers ...string) *host {
+	t.Helper()
+	h := grouped(t, Options{})
+	for _, c := range controllers {
+		if !h.cgroups.controllers[c] {
+			t.Skipf("the cgroups here have no %s controller: tests/vm/run has", c)
+		}
+	}
+	return h
+}
+
+// limited starts a child with limits all of which must be in force.
+func limited(t testing.TB, h Host, spec Spec) (Process, *watcher) {
+	t.Helper()
+	spec.Limits.Required = true
+	return run(t, h, spec)
+}
+
+func TestTheLimitsOfAProcessAreInForceFromItsFirstInstructionOn(t *testing.T) {
+	h := newTestHost(t, Options{})
+	spec := Spec{Label: "sh", Path: "/bin/sh", Args: []string{"-c", "ulimit -n; ulimit -c; cat /proc/self/oom_score_adj /proc/self/status; cat /proc/self/stat"}}
+	out := listen(t, &spec)
+	spec.Limits = Limits{OpenFiles: 77, Core: -1, Nice: 5, OOMScoreAdjust: 900, CPUs: []int{0}}
+	_, w := limited(t, h, spec)
+	out.expect("77")
+	out.expect("0")
+	out.expect("900")
+	for {
+		line := out.line()
+		if cpus, ok := strings.CutPrefix(line, "Cpus_allowed_list:\t"); ok && cpus != "0" {
+			t.Errorf("it may run on %s", cpus)
+		}
+		if tracer, ok := strings.CutPrefix(line, "TracerPid:\t"); ok && tracer != "0" {
+			t.Errorf("it is still traced by %s", tracer)
+		}
+		if strings.Contains(line, "(cat) ") {
+			if nice := strings.Fields(line)[18]; nice != "5" {
+				t.Errorf("nice is %s", nice)
+			}
+			break
+		}
+	}
+	if exit := w.end(); !exit.Success() {
+		t.Errorf("%+v", exit)
+	}
+}
+
+func TestALimitThatCannotBeHadIsToldOrRefused(t *testing.T) {
+	h := newTestHost(t, Options{CgroupParent: NoCgroup})
+	for want, limits := range map[string]Limits{
+		"memory max: there is no cgroup": {MemoryMax: 1 << 20},
+		"tasks max: there is no cgroup":  {TasksMax: 5, OpenFiles: 50},
+		"cpu affinity: ":                 {CPUs: []int{1000}},
+	} {
+		spec := childSpec(t, "stay")
+		spec.Limits = limits
+		w := newWatcher(t)
+		p := h.Start(spec, w.notify)
+		if n := w.next(Spawned); len(n.Unmet) != 1 || !strings.HasPrefix(n.Unmet[0], want) {
+			t.Errorf("%q, want %q", n.Unmet, want)
+		}
+		p.Kill()
+		w.end()
+		spec.Limits.Required = true
+		if err := spawnError(t, h, spec); !errors.Is(err, ErrNotSupported) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestAFailedExecIsExplainedWithLimitsToo(t *testing.T) {
+	h := newTestHost(t, Options{})
+	spec := Spec{Label: "none", Path: "/nowhere/none", Limits: Limits{OpenFiles: 10}}
+	if err := spawnError(t, h, spec); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func TestAMemoryHogIsKilledAtItsLimitAndThatIsTold(t *testing.T) {
+	h := controlled(t, "memory")
+	spec := childSpec(t, "memory-hog")
+	spec.Limits = Limits{MemoryMax: 64 << 20, SwapMax: -1}
+	if _, err := os.Stat("/proc/swaps"); err != nil {
+		spec.Limits.SwapMax = 0
+	}
+	out := listen(t, &spec)
+	_, w := limited(t, h, spec)
+	exit := w.end()
+	if exit.Signal != Signal(syscall.SIGKILL) || exit.OOM == 0 {
+		t.Errorf("%+v", exit)
+	}
+	out.w.Close()
+	last := 0
+	for line := range out.lines {
+		fmt.Sscan(line, &last)
+	}
+	if last < 16 || last > 64 {
+		t.Errorf("it had %d MiB", last)
+	}
+	// One of our own is told apart.
+	p, w := limited(t, h, Spec{Label: "sleep", Path: "/bin/sleep", Args: []string{"600"}, Limits: Limits{MemoryMax: 64 << 20}})
+	p.Kill()
+	if exit := w.end(); exit.OOM != 0 {
+		t.Errorf("%+v", exit)
+	}
+}
+
+func TestAForkBombStaysWithinItsTasks(t *testing.T) {
+	h := controlled(t, "pids")
+	spec := childSpec(t, "bomb")
+	spec.Limits = Limits{TasksMax: 40}
+	out := listen(t, &spec)
+	p, w := limited(t, h, spec)
+	out.expect("refused")
+	text, err := os.ReadFile(h.cgroups.path() + "/" + p.(*process).leaf + "/pids.current")
+	if err != nil || number([]byte(strings.TrimSpace(string(text)))) != 40 {
+		t.Errorf("%s tasks, %v", text, err)
+	}
+	p.Kill()
+	w.end()
+	out.eof()
+}
+
+func TestACPUHogStaysWithinItsQuota(t *testing.T) {
+	h := controlled(t, "cpu")
+	spec := childSpec(t, "cpu-hog")
+	spec.Limits = Limits{CPUPercent: 20}
+	out := listen(t, &spec)
+	p, w := limited(t, h, spec)
+	out.expect("ready")
+	usage := func() (time.Duration, time.Time) {
+		text, err := os.ReadFile(h.cgroups.path() + "/" + p.(*process).leaf + "/cpu.stat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var us int64
+		fmt.Sscanf(string(text), "usage_usec %d", &us)
+		return time.Duration(us) * time.Microsecond, time.Now()
+	}
+	before, start := usage()
+	out.expect("3 s later")
+	after, end := usage()
+	percent := 100 * float64(after-before) / float64(end.Sub(start))
+	if percent > 22 {
+		t.Errorf("it took %.1f %% of a processor, where 20 are allowed", percent)
+	}
+	t.Logf("%.1f %% of 20", percent)
+	p.Kill()
+	w.end()
+}
+
+func init() {
+	children["memory-hog"] = func([]string) int {
+		for n := 1; ; n++ {
+			b, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+			if err != nil {
+				return 3
+			}
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			fmt.Println(n)
+		}
+	}
+	children["bomb"] = func([]string) int {
+		for {
+			c := exec.Command(sleeper, "600")
+			c.Stdout = os.Stdout
+			if err := c.Start(); err != nil {
+				break
+			}
+		}
+		fmt.Println("refused")
+		forever()
+		return 0
+	}
+	children["cpu-hog"] = func([]string) int {
+		for range 4 {
+			go func() {
+				for {
+					runtime.Gosched()
+				}
+			}()
+		}
+		fmt.Println("ready")
+		time.Sleep(3 * time.Second)
+		fmt.Println("3 s later")
+		forever()
+		return 0
+	}
+}
