@@ -17,6 +17,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"github.com/proctord/proctor/actors"
+	"github.com/proctord/proctor/actors/control"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/config/toml"
 	"github.com/proctord/proctor/messages"
@@ -63,6 +64,9 @@ EXIT STATUS
 	file := c.Flags().StringP("config", "c", "", "the configuration file (default: the collectors inside this binary)")
 	format := c.Flags().String("log-format", "auto", "console, json, or auto: console on a terminal")
 	stateDir := c.Flags().String("state-dir", "", "where collectors' output is kept (default: state_dir of the configuration, else "+stateDirs+")")
+	socket := c.Flags().String("socket", "", "where to be commanded (default: [control] socket, else $PROCTOR_SOCKET, else "+control.DefaultAddress()+")")
+	noControl := c.Flags().Bool("no-control", false, "do not be commanded from outside, but by signals")
+	metrics := c.Flags().String("metrics-listen", "", "HOST:PORT where anybody may read /metrics, /livez and /readyz (default: [control] metrics_listen, else none)")
 	level := c.Flags().String("log-level", "info", "debug, info, warn or error")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		log, flush, err := newLogger(c.ErrOrStderr(), *format, *level)
@@ -79,6 +83,23 @@ EXIT STATUS
 		if *stateDir != "" {
 			cfg.ProcessManager.StateDir = *stateDir
 		}
+		if *socket != "" {
+			cfg.Control.Socket = *socket
+		}
+		if *metrics != "" {
+			cfg.Control.MetricsListen = *metrics
+		}
+		if err := cfg.Validate(); err != nil {
+			return &messages.Error{Op: "run", Kind: messages.InvalidConfig, Err: err}
+		}
+		// Before anything is started: two must not be where one can be commanded.
+		var endpoint *control.Server
+		if !*noControl {
+			if endpoint, err = control.Open(cfg.Control); err != nil {
+				return failed{err}
+			}
+			defer func() { _ = endpoint.Close() }()
+		}
 		kept, err := openCapture(log, cfg)
 		if err != nil {
 			return err
@@ -89,7 +110,7 @@ EXIT STATUS
 				return err
 			}
 		}
-		err = supervise(log, cfg, kept)
+		err = supervise(log, cfg, kept, endpoint)
 		written()
 		if kept != nil {
 			if closeErr := kept.Close(); closeErr != nil {
@@ -191,7 +212,7 @@ func openCapture(log zerolog.Logger, cfg config.Config) (*actors.Capture, error)
 }
 
 // supervise runs until a signal ends it, or a fault.
-func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture) (err error) {
+func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture, endpoint *control.Server) (err error) {
 	// Before anything is started: a signal that comes now must not be lost.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, watched...)
@@ -208,7 +229,20 @@ func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture) (err
 	log.Info().Int("pid", os.Getpid()).
 		Msgf("proctor %s with pid %d supervises %d %s", thisVersion().Version, os.Getpid(), len(cfg.Collectors), plural(len(cfg.Collectors), "collector", "collectors"))
 
-	reply, clean := untilEnd(log, sup, signals)
+	var shutDown <-chan messages.ShutdownReply
+	if endpoint != nil {
+		stopTracing, err := control.StartTracing(context.Background())
+		if err != nil {
+			log.Warn().Err(err).Msg("commands are not traced")
+		} else {
+			defer func() { _ = stopTracing(context.Background()) }()
+		}
+		endpoint.Serve(sup)
+		shutDown = endpoint.ShutDown()
+		log.Info().Str("socket", endpoint.Address()).Msg("commands are taken at " + endpoint.Address())
+	}
+
+	reply, clean := untilEnd(log, sup, signals, shutDown)
 	if err := sup.Close(); err != nil {
 		log.Error().Err(err).Msg("the supervisor did not end well")
 		clean = false
@@ -232,7 +266,7 @@ func supervise(log zerolog.Logger, cfg config.Config, kept *actors.Capture) (err
 
 // untilEnd obeys signals until all collectors have ended, and says what became
 // of them; or until there is no waiting for that any more.
-func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Signal) (reply messages.ShutdownReply, ok bool) {
+func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Signal, commanded <-chan messages.ShutdownReply) (reply messages.ShutdownReply, ok bool) {
 	ended := make(chan messages.ShutdownReply, 1)
 	asked := 0
 	for {
@@ -254,6 +288,8 @@ func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Sign
 				return reply, false
 			}
 		case reply = <-ended:
+			return reply, true
+		case reply = <-commanded:
 			return reply, true
 		case <-sup.Done():
 			log.Error().Msg("the supervisor had one fault after another, and ended")
