@@ -17,6 +17,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"github.com/proctord/proctor/actors"
+	"github.com/proctord/proctor/actors/control"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/config/toml"
 	"github.com/proctord/proctor/messages"
@@ -65,6 +66,9 @@ EXIT STATUS
 	file := c.Flags().StringP("config", "c", "", "the configuration file (default: the collectors inside this binary)")
 	format := c.Flags().String("log-format", "auto", "console, json, or auto: console on a terminal")
 	stateDir := c.Flags().String("state-dir", "", "where collectors' output is kept (default: state_dir of the configuration, else "+stateDirs+")")
+	socket := c.Flags().String("socket", "", "where to be commanded (default: [control] socket, else $PROCTOR_SOCKET, else the usual place)")
+	noControl := c.Flags().Bool("no-control", false, "do not be commanded from outside, but by signals")
+	metrics := c.Flags().String("metrics-listen", "", "HOST:PORT where anybody may read /metrics, /livez and /readyz (default: [control] metrics_listen, else none)")
 	level := c.Flags().String("log-level", "info", "debug, info, warn or error")
 	test := c.Flags().BoolP("test", "t", false, "only check the configuration file, as \"proctor config check\" does")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -99,6 +103,23 @@ EXIT STATUS
 				return cfg, err
 			}
 		}
+		if *socket != "" {
+			cfg.Control.Socket = *socket
+		}
+		if *metrics != "" {
+			cfg.Control.MetricsListen = *metrics
+		}
+		if err := cfg.Validate(); err != nil {
+			return &messages.Error{Op: "run", Kind: messages.InvalidConfig, Err: err}
+		}
+		// Before anything is started: two must not be where one can be commanded.
+		var endpoint *control.Server
+		if !*noControl {
+			if endpoint, err = control.Open(cfg.Control); err != nil {
+				return failed{err}
+			}
+			defer func() { _ = endpoint.Close() }()
+		}
 		kept, err := openCapture(log, cfg)
 		if err != nil {
 			return err
@@ -109,7 +130,7 @@ EXIT STATUS
 				return err
 			}
 		}
-		err = supervise(log, cfg, again, kept)
+		err = supervise(log, cfg, again, kept, endpoint)
 		written()
 		if kept != nil {
 			if closeErr := kept.Close(); closeErr != nil {
@@ -217,7 +238,7 @@ func openCapture(log zerolog.Logger, cfg config.Config) (*actors.Capture, error)
 
 // supervise runs until a signal or a command ends it, or a fault. Again reads the
 // configuration once more; nil: it cannot.
-func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Config, error), kept *actors.Capture) (err error) {
+func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Config, error), kept *actors.Capture, endpoint *control.Server) (err error) {
 	// Before anything is started: a signal that comes now must not be lost.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, watched...)
@@ -238,7 +259,20 @@ func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Confi
 	log.Info().Int("pid", os.Getpid()).
 		Msgf("proctor %s with pid %d supervises %d %s", thisVersion().Version, os.Getpid(), len(cfg.Collectors), plural(len(cfg.Collectors), "collector", "collectors"))
 
-	reply, clean := untilEnd(log, sup, signals, again != nil)
+	var shutDown <-chan messages.ShutdownReply
+	if endpoint != nil {
+		stopTracing, err := control.StartTracing(context.Background())
+		if err != nil {
+			log.Warn().Err(err).Msg("commands are not traced")
+		} else {
+			defer func() { _ = stopTracing(context.Background()) }()
+		}
+		endpoint.Serve(sup)
+		shutDown = endpoint.ShutDown()
+		log.Info().Str("socket", endpoint.Address()).Msg("commands are taken at " + endpoint.Address())
+	}
+
+	reply, clean := untilEnd(log, sup, signals, again != nil, shutDown)
 	if err := sup.Close(); err != nil {
 		log.Error().Err(err).Msg("the supervisor did not end well")
 		clean = false
@@ -263,11 +297,10 @@ func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Confi
 // untilEnd obeys signals until all collectors have ended, and says what became
 // of them; or until there is no waiting for that any more. Reloads is whether a
 // hangup has the configuration read again.
-func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Signal, reloads bool) (reply messages.ShutdownReply, ok bool) {
+func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Signal, reloads bool, commanded <-chan messages.ShutdownReply) (reply messages.ShutdownReply, ok bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan messages.ShutdownReply, 1)
-	closing := closes(ctx, sup)
 	asked := 0
 	for {
 		select {
@@ -290,37 +323,15 @@ func untilEnd(log zerolog.Logger, sup *actors.Supervisor, signals <-chan os.Sign
 				log.Error().Msgf("%v a third time: giving up", s)
 				return reply, false
 			}
-		case <-closing: // a command has begun it
-			closing = nil
-			if asked == 0 {
-				asked++
-				go func() { ended <- shutDown(log, sup) }()
-			}
 		case reply = <-ended:
+			return reply, true
+		case reply = <-commanded:
 			return reply, true
 		case <-sup.Done():
 			log.Error().Msg("the supervisor had one fault after another, and ended")
 			return reply, false
 		}
 	}
-}
-
-// closes is closed when the supervisor begins to shut down.
-func closes(ctx context.Context, sup *actors.Supervisor) <-chan struct{} {
-	closing := make(chan struct{})
-	events, err := sup.Events(ctx)
-	if err != nil {
-		return nil // it has ended, which is heard of otherwise
-	}
-	go func() {
-		for e := range events {
-			if _, is := e.Fact.(messages.ShuttingDown); is {
-				close(closing)
-				return
-			}
-		}
-	}()
-	return closing
 }
 
 // reload puts the configuration in force that the file has now, and logs what
