@@ -1,14 +1,19 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 
-	"github.com/proctord/proctor/actors"
-	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/actors/control"
 )
 
-func dial(context.Context, string) (connection, error) {
-	return connection{}, &messages.Error{Op: "connect", Kind: messages.Internal, Err: actors.ErrNoSupervisor}
+// dial connects to the supervisor at an address; empty: the usual one.
+func dial(ctx context.Context, address string) (connection, error) {
+	client, err := control.Dial(ctx, cmp.Or(address, control.DefaultAddress()))
+	if err != nil {
+		return connection{}, err
+	}
+	return connection{client.Commands, client}, nil
 }
 
-func defaultAddress() string { return "" }
+func defaultAddress() string { return control.DefaultAddress() }

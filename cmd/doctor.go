@@ -18,9 +18,8 @@ says what those that are missing would be needed for. It tells of a supervisor t
 is started as doctor is: as the same user, in the same cgroup. In a systemd unit run
 it with systemd-run, with the unit's settings.
 ` + exitStatus,
-		Example: `  proctor doctor
-  systemd-run --pipe -p Delegate=yes proctor doctor -o json`,
-		Args: cobra.NoArgs,
+		Example: "  proctor doctor\n  proctor doctor -o json",
+		Args:    cobra.NoArgs,
 	}
 	format := outputFlag(c, "text", "json")
 	c.RunE = func(c *cobra.Command, _ []string) error {

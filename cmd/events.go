@@ -175,7 +175,7 @@ func (c *call) eventText(e messages.Event) ([]byte, error) {
 func eventKinds() []string {
 	return []string{
 		"added", "removed", "state_changed", "exited", "restart_scheduled", "stop_forced", "terminate_failure", "crashed",
-		"shutting_down", "begun", "config_applied", "audited", "health_changed", "output_lost", "output_stored", "lost",
+		"health_changed", "shutting_down", "begun", "config_applied", "audited", "output_lost", "output_stored", "lost",
 	}
 }
 
@@ -230,7 +230,7 @@ func factOf(fact messages.Fact) (kind string, document any) {
 		return "exited", map[string]any{"exit": exitOf(&f.Exit), "expected": f.Expected}
 	case messages.RestartScheduled:
 		return "restart_scheduled", map[string]any{
-			"cause": f.Cause, "after_seconds": f.After.Seconds(), "at": moment(f.At), "count": f.Count, "left": f.Left, "window_seconds": setting(f.Window),
+			"cause": f.Cause, "after_seconds": f.After.Seconds(), "at": moment(f.At), "count": f.Count, "left": f.Left, "window_seconds": max(f.Window, 0).Seconds(),
 		}
 	case messages.StopForced:
 		return "stop_forced", map[string]any{"pid": f.PID, "after_seconds": f.After.Seconds(), "exited": f.Exited}
@@ -238,6 +238,8 @@ func factOf(fact messages.Fact) (kind string, document any) {
 		return "terminate_failure", map[string]any{"pid": f.PID, "after_seconds": f.After.Seconds()}
 	case messages.Crashed:
 		return "crashed", map[string]any{"reason": f.Reason}
+	case messages.HealthChanged:
+		return "health_changed", map[string]any{"from": f.From, "to": f.To, "reason": f.Reason}
 	case messages.ShuttingDown:
 		return "shutting_down", map[string]any{}
 	case messages.Begun:
@@ -250,8 +252,6 @@ func factOf(fact messages.Fact) (kind string, document any) {
 			d["error"] = errorOf(f.Err)
 		}
 		return "audited", d
-	case messages.HealthChanged:
-		return "health_changed", map[string]any{"from": f.From, "to": f.To, "reason": f.Reason}
 	case messages.OutputLost:
 		return "output_lost", map[string]any{"reason": f.Reason}
 	case messages.OutputStored:

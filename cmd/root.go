@@ -108,7 +108,8 @@ func exitCode(err error) int {
 			return code
 		}
 	}
-	if errors.As(err, &failed{}) {
+	var e *messages.Error
+	if errors.As(err, &failed{}) || errors.As(err, &e) {
 		return exitFailed
 	}
 	return exitUsage // what else comes from the command line itself

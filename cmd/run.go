@@ -17,6 +17,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"github.com/proctord/proctor/actors"
+	"github.com/proctord/proctor/actors/control"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/config/toml"
 	"github.com/proctord/proctor/messages"
@@ -65,6 +66,9 @@ EXIT STATUS
 	file := c.Flags().StringP("config", "c", "", "the configuration file (default: the collectors inside this binary)")
 	format := c.Flags().String("log-format", "auto", "console, json, or auto: console on a terminal")
 	stateDir := c.Flags().String("state-dir", "", "where collectors' output is kept (default: state_dir of the configuration, else "+stateDirs+")")
+	socket := c.Flags().String("socket", "", "where to be commanded (default: [control] socket, else $PROCTOR_SOCKET, else /run/proctor/proctor.sock for root, $XDG_RUNTIME_DIR/proctor/proctor.sock for others)")
+	noControl := c.Flags().Bool("no-control", false, "do not be commanded from outside, but by signals")
+	metrics := c.Flags().String("metrics-listen", "", "HOST:PORT where anybody may read /metrics, /livez and /readyz (default: [control] metrics_listen, else none)")
 	level := c.Flags().String("log-level", "info", "debug, info, warn or error")
 	test := c.Flags().BoolP("test", "t", false, "only check the configuration file, as \"proctor config check\" does")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -90,6 +94,12 @@ EXIT STATUS
 			if *stateDir != "" {
 				cfg.ProcessManager.StateDir = *stateDir
 			}
+			if *socket != "" {
+				cfg.Control.Socket = *socket
+			}
+			if *metrics != "" {
+				cfg.Control.MetricsListen = *metrics
+			}
 		}
 		override(&cfg)
 		if *file != "" {
@@ -98,6 +108,17 @@ EXIT STATUS
 				override(&cfg)
 				return cfg, err
 			}
+		}
+		if err := cfg.Validate(); err != nil {
+			return &messages.Error{Op: "run", Kind: messages.InvalidConfig, Err: err}
+		}
+		// Before anything is started: two must not be where one can be commanded.
+		var endpoint *control.Server
+		if !*noControl {
+			if endpoint, err = control.Open(cfg.Control); err != nil {
+				return failed{err}
+			}
+			defer func() { _ = endpoint.Close() }()
 		}
 		kept, err := openCapture(log, cfg)
 		if err != nil {
@@ -109,7 +130,7 @@ EXIT STATUS
 				return err
 			}
 		}
-		err = supervise(log, cfg, again, kept)
+		err = supervise(log, cfg, again, kept, endpoint)
 		written()
 		if kept != nil {
 			if closeErr := kept.Close(); closeErr != nil {
@@ -217,7 +238,7 @@ func openCapture(log zerolog.Logger, cfg config.Config) (*actors.Capture, error)
 
 // supervise runs until a signal or a command ends it, or a fault. Again reads the
 // configuration once more; nil: it cannot.
-func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Config, error), kept *actors.Capture) (err error) {
+func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Config, error), kept *actors.Capture, endpoint *control.Server) (err error) {
 	// Before anything is started: a signal that comes now must not be lost.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, watched...)
@@ -237,6 +258,17 @@ func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Confi
 	}
 	log.Info().Int("pid", os.Getpid()).
 		Msgf("proctor %s with pid %d supervises %d %s", thisVersion().Version, os.Getpid(), len(cfg.Collectors), plural(len(cfg.Collectors), "collector", "collectors"))
+
+	if endpoint != nil {
+		stopTracing, err := control.StartTracing(context.Background())
+		if err != nil {
+			log.Warn().Err(err).Msg("commands are not traced")
+		} else {
+			defer func() { _ = stopTracing(context.Background()) }()
+		}
+		endpoint.Serve(sup)
+		log.Info().Str("socket", endpoint.Address()).Msg("commands are taken at " + endpoint.Address())
+	}
 
 	reply, clean := untilEnd(log, sup, signals, again != nil)
 	if err := sup.Close(); err != nil {

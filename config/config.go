@@ -22,6 +22,10 @@ type Config struct {
 
 	// Collectors are those the supervisor knows from the beginning, by id.
 	Collectors map[string]Collector
+
+	// Control is how the supervisor is commanded from outside. It is in force
+	// from the program's start to its end.
+	Control Control
 }
 
 // ProcessManager holds what applies to all collectors ([process_manager]).

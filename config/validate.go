@@ -47,6 +47,7 @@ func (c Config) Validate() error {
 		f.collector(id, c.Collectors[id])
 	}
 	f.paths(c)
+	f.control(c.Control)
 	return f.problems.err()
 }
 

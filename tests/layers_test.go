@@ -28,10 +28,12 @@ var layers = map[string][]string{
 	"supervisor/restart":        {"config"},
 	"supervisor":                {"config", "messages", "supervisor/restart"}, // never collector: they only talk
 	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "collector/probe", "config", "messages", "platform", "supervisor"},
+	"actors/control/proctorv1":  {}, // generated
+	"actors/control":            {"actors", "actors/control/proctorv1", "config", "config/toml", "messages"},
 	"cmd/internal/jsonlines":    {},
 	"cmd/internal/procmond":     {"cmd/internal/jsonlines"},
 	"cmd/internal/netmond":      {"cmd/internal/jsonlines"},
-	"cmd":                       {"actors", "collector/capture", "cmd/internal/netmond", "cmd/internal/procmond", "config", "config/toml", "messages", "platform"},
+	"cmd":                       {"actors", "actors/control", "collector/capture", "cmd/internal/netmond", "cmd/internal/procmond", "config", "config/toml", "messages", "platform"},
 	"cmd/proctor":               {"cmd"},
 }
 

@@ -17,6 +17,8 @@ var fileKeys = keyTable[config.Config]{
 			func(c *config.Config) *string { return &c.ProcessManager.StateDir }).also("statedir", "state_directory", "data_dir", "datadir"),
 		nested("output", outputKeys("[output]"), func(c *config.Config) *config.Output { return &c.ProcessManager.Output }).also("outputs", "logging", "logs"),
 		nested("log", logKeys, func(c *config.Config) *pm { return &c.ProcessManager }),
+		nested("control", controlKeys, func(c *config.Config) *config.Control { return &c.Control }).
+			also("api", "rpc", "server", "unix_http_server", "inet_http_server"),
 		each("collectors", "<id>", collectorKeys, freshCollector, func(c *config.Config) *map[string]config.Collector { return &c.Collectors }).
 			also("collector", "programs", "program", "services", "service", "processes", "process"),
 	},
@@ -260,6 +262,43 @@ func probeKeys(name string) keyTable[prb] {
 				func(p *prb) *int { return &p.SuccessThreshold }).also("successthreshold"),
 		},
 	}
+}
+
+type control = config.Control
+
+var controlKeys = keyTable[control]{
+	title: "[control]",
+	keys: []key[control]{
+		word("socket", "path of the socket, or of the named pipe, that commands come through; default: PROCTOR_SOCKET, else in the runtime directory of the platform",
+			func(c *control) *string { return &c.Socket }).also("socket_path", "unix_socket"),
+		word("socket_mode", `mode of the socket in octal; default "0600"`,
+			func(c *control) *string { return &c.SocketMode }).also("chmod", "mode"),
+		word("socket_group", "group that the socket belongs to; default: the supervisor's own",
+			func(c *control) *string { return &c.SocketGroup }).also("chown", "group"),
+		word("listen", "TCP address that commands come through too, with mutual TLS only; default: none",
+			func(c *control) *string { return &c.Listen }).also("address", "bind"),
+		word("tls_cert", "certificate for listen, a PEM file that is read again when it changes",
+			func(c *control) *string { return &c.TLSCert }).also("cert", "certificate", "cert_file"),
+		word("tls_key", "its key",
+			func(c *control) *string { return &c.TLSKey }).also("key", "key_file"),
+		word("tls_client_ca", "certificates of those who certify clients, or of the clients themselves",
+			func(c *control) *string { return &c.TLSClientCA }).also("client_ca", "ca", "ca_file"),
+		word("metrics_listen", "TCP address where anybody may read /metrics, /livez and /readyz; default: none",
+			func(c *control) *string { return &c.MetricsListen }).also("metrics", "metrics_address"),
+		nested("roles", roleKeys, func(c *control) *config.Roles { return &c.Roles }),
+	},
+}
+
+var roleKeys = keyTable[config.Roles]{
+	title: "[control.roles]",
+	keys: []key[config.Roles]{
+		words("viewer", `who may look: "uid:1000", "user:alice" or "cert:ops.example.org"`,
+			func(r *config.Roles) *[]string { return &r.Viewer }).also("viewers"),
+		words("operator", "who may start, stop, restart, pause, resume, signal, reset and remove what is known, too",
+			func(r *config.Roles) *[]string { return &r.Operator }).also("operators"),
+		words("admin", "who may do anything; root and the supervisor's own user always may",
+			func(r *config.Roles) *[]string { return &r.Admin }).also("admins"),
+	},
 }
 
 // A KeyDoc describes one key that a file may contain.

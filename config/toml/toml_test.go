@@ -102,6 +102,12 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				Autostart:      true,
 			},
 		},
+		Control: config.Control{
+			Socket: "/run/proctor/proctor.sock", SocketMode: "0660", SocketGroup: "ops",
+			Listen: "0.0.0.0:9444", TLSCert: "/etc/proctor/server.pem", TLSKey: "/etc/proctor/server.key", TLSClientCA: "/etc/proctor/clients.pem",
+			MetricsListen: "127.0.0.1:9445",
+			Roles:         config.Roles{Viewer: []string{"uid:1001"}, Operator: []string{"user:alice"}, Admin: []string{"cert:ops.example.org"}},
+		},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v\nwant %+v", got, err, want)
@@ -152,7 +158,7 @@ func TestThereAreManyWaysToWriteTheSame(t *testing.T) {
 
 func TestPositionsCountCharactersWhateverTheLineEnds(t *testing.T) {
 	for text, want := range map[string]string{
-		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, collectors",
+		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, control, collectors",
 		"[collectors.web]\r\nx_y_z = 1\r\n": "f:2:1: ",
 		"collectors.web = { working_dir = 'äöü', \t args = 1 }": "f:1:50: collectors.web.args: expected an array of strings",
 		"collectors.web.args = [ 'ä',\n\n  1 ]":                 "f:3:3: collectors.web.args[1]: expected a string, not 1",

@@ -133,6 +133,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv("CHILD", filepath.Join(bin, "child"))
 	env.Setenv("PROCTOR_STATE_DIR", filepath.Join(env.WorkDir, "state"))
+	env.Setenv("PROCTOR_SOCKET", filepath.Join(env.WorkDir, "s"))
 	env.Setenv("NO_COLOR", "1")
 	env.Setenv("STRANGER", stranger())
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // our programs end when they are told to

@@ -131,7 +131,7 @@ func record(file string, r *os.File) {
 // such, but all of what matters here has a known name.
 func environment(ts *testscript.TestScript) []string {
 	env := []string{worldOf(ts).mark}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "CHILD", "NO_COLOR", "GORACE", "GOCOVERDIR", "PROCTOR_STATE_DIR"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "CHILD", "NO_COLOR", "GORACE", "GOCOVERDIR", "PROCTOR_SOCKET", "PROCTOR_STATE_DIR"} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}

@@ -1,0 +1,387 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/proctord/proctor/actors"
+	pb "github.com/proctord/proctor/actors/control/proctorv1"
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/config/toml"
+	"github.com/proctord/proctor/messages"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// encode is a command or a reply of package messages as it travels; nil if it is
+// none that does. decode is the reverse.
+func encode(message any) proto.Message {
+	switch m := message.(type) {
+	case messages.StartCollector:
+		q := &pb.StartCollectorRequest{Id: m.ID, Type: m.Type}
+		if m.Config != nil {
+			q.Config = encodeCollector(*m.Config)
+		}
+		return q
+	case messages.StopCollector:
+		return &pb.StopCollectorRequest{Id: m.ID, Force: m.Force, TimeoutSeconds: m.Timeout.Seconds()}
+	case messages.RestartCollector:
+		return &pb.RestartCollectorRequest{Id: m.ID, TimeoutSeconds: m.Timeout.Seconds()}
+	case messages.PauseCollector:
+		return &pb.PauseCollectorRequest{Id: m.ID}
+	case messages.ResumeCollector:
+		return &pb.ResumeCollectorRequest{Id: m.ID}
+	case messages.SignalCollector:
+		return &pb.SignalCollectorRequest{Id: m.ID, Signal: m.Signal, Group: m.Group}
+	case messages.RemoveCollector:
+		return &pb.RemoveCollectorRequest{Id: m.ID}
+	case messages.ResetCollector:
+		return &pb.ResetCollectorRequest{Id: m.ID}
+	case messages.Shutdown:
+		return &pb.ShutdownRequest{Force: m.Force, TimeoutSeconds: m.Timeout.Seconds()}
+	case messages.GetStatus:
+		return &pb.GetStatusRequest{Id: m.ID}
+	case messages.ListCollectors:
+		return &pb.ListCollectorsRequest{}
+	case messages.CheckHealth:
+		return &pb.CheckHealthRequest{Id: m.ID}
+	case messages.InspectCollector:
+		return &pb.InspectCollectorRequest{Id: m.ID}
+	case messages.GetSupervisor:
+		return &pb.GetSupervisorRequest{}
+	case messages.DescribeActors:
+		return &pb.DescribeActorsRequest{}
+	case messages.ApplyConfig:
+		return &pb.ApplyConfigRequest{Config: encodeConfig(m.Config), DryRun: m.DryRun}
+	case messages.ReloadConfig:
+		return &pb.ReloadConfigRequest{DryRun: m.DryRun}
+
+	case messages.StartReply:
+		return &pb.StartCollectorResponse{Id: text(m.ID), Pid: uint32(m.PID), Incarnation: m.Incarnation}
+	case messages.StopReply:
+		return &pb.StopCollectorResponse{Id: text(m.ID), Exit: encodeExit(&m.Exit)}
+	case messages.RestartReply:
+		return &pb.RestartCollectorResponse{Id: text(m.ID), Pid: uint32(m.PID), Incarnation: m.Incarnation}
+	case messages.PauseReply:
+		return &pb.PauseCollectorResponse{Id: text(m.ID)}
+	case messages.ResumeReply:
+		return &pb.ResumeCollectorResponse{Id: text(m.ID)}
+	case messages.SignalReply:
+		return &pb.SignalCollectorResponse{Id: text(m.ID)}
+	case messages.RemoveReply:
+		return &pb.RemoveCollectorResponse{Id: text(m.ID)}
+	case messages.ResetReply:
+		return &pb.ResetCollectorResponse{Id: text(m.ID)}
+	case messages.ShutdownReply:
+		r := &pb.ShutdownResponse{Stopped: texts(m.Stopped), Forced: texts(m.Forced)}
+		for _, left := range m.Left {
+			r.Left = append(r.Left, &pb.Remainder{Id: text(left.ID), Pid: uint32(left.PID), Reason: text(left.Reason)})
+		}
+		return r
+	case messages.Status:
+		return &pb.GetStatusResponse{Status: encodeStatus(m)}
+	case messages.ListReply:
+		r := &pb.ListCollectorsResponse{Collectors: make([]*pb.CollectorStatus, len(m.Collectors))}
+		for i, status := range m.Collectors {
+			r.Collectors[i] = encodeStatus(status)
+		}
+		return r
+	case messages.HealthReply:
+		return &pb.CheckHealthResponse{Id: text(m.ID), Health: pb.Health(m.Health + 1), Reasons: texts(m.Reasons)}
+	case messages.Inspection:
+		return &pb.InspectCollectorResponse{
+			Status: encodeStatus(m.Status), Config: encodeCollector(m.Config), Wanted: m.Wanted, Declared: m.Declared,
+			RestartsLeft: int32(m.RestartsLeft), Detail: text(m.Detail),
+		}
+	case messages.SupervisorInfo:
+		return encodeInfo(m)
+	case messages.DescribeReply:
+		return &pb.DescribeActorsResponse{Actors: texts(m.Actors)}
+	case messages.ApplyReply:
+		return &pb.ApplyConfigResponse{Plan: encodePlan(m)}
+	}
+	return nil
+}
+
+// text is what the protocol can carry of a text from the system beneath: a
+// program's output, a file's name.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func texts(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = text(s)
+	}
+	return out
+}
+
+func textMap(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(m))
+	for key, value := range m {
+		out[text(key)] = text(value)
+	}
+	return out
+}
+
+func encodeTime(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// optional is a setting whose zero value is its default, and that has another
+// value for a real zero.
+func optional[N int | time.Duration, W int32 | float64](value, none N, as func(N) W) *W {
+	var w W
+	switch value {
+	case 0:
+		return nil
+	case none:
+	default:
+		w = as(value)
+	}
+	return &w
+}
+
+func count32(n int) int32               { return int32(n) }
+func inSeconds(d time.Duration) float64 { return d.Seconds() }
+
+func encodeSwitch(s config.Switch) *bool {
+	if s == config.Unsaid {
+		return nil
+	}
+	return proto.Bool(s == config.On)
+}
+
+func encodeList(list []string) *pb.StringList {
+	if list == nil {
+		return nil
+	}
+	return &pb.StringList{Values: texts(list)}
+}
+
+func encodeOutput(o config.Output) *pb.OutputConfig {
+	w := &pb.OutputConfig{
+		Target: text(string(o.Target)), Path: text(o.Path), MaxSizeMb: int32(o.MaxSizeMB), MaxFiles: int32(o.MaxFiles),
+		MaxAgeDays: optional(o.MaxAgeDays, config.None, count32), Compress: text(string(o.Compress)), Format: text(string(o.Format)),
+		Streams: text(string(o.Streams)), Timestamps: encodeSwitch(o.Timestamps), Lossless: encodeSwitch(o.Lossless),
+		MaxLineKb: int32(o.MaxLineKB), RateLimitLinesPerSecond: optional(o.RateLimit, config.None, count32), TailLines: int32(o.TailLines),
+		Mask: encodeList(o.Mask), MultilineStart: text(o.MultilineStart), Also: encodeList(o.Also),
+	}
+	if proto.Size(w) == 0 {
+		return nil
+	}
+	return w
+}
+
+func encodeCollector(c config.Collector) *pb.CollectorConfig {
+	return &pb.CollectorConfig{
+		Type: text(c.Type), BinaryPath: text(c.BinaryPath), Args: texts(c.Args), Env: textMap(c.Env), ClearEnv: c.ClearEnv,
+		WorkingDir: text(c.WorkingDir), AutoRestart: c.AutoRestart, Restart: text(string(c.Restart)),
+		MaxRestarts:            optional(c.MaxRestarts, config.None, count32),
+		RestartWindowSeconds:   optional(c.RestartWindow, config.Forever, inSeconds),
+		BackoffInitialSeconds:  optional(c.BackoffInitial, config.None, inSeconds),
+		BackoffMaxSeconds:      c.BackoffMax.Seconds(),
+		BackoffResetSeconds:    optional(c.BackoffReset, config.None, inSeconds),
+		GracefulTimeoutSeconds: c.GracefulTimeout.Seconds(), ForceTimeoutSeconds: c.ForceTimeout.Seconds(),
+		StopSignal: text(c.StopSignal), Output: encodeOutput(c.Output), Kind: text(string(c.Kind)),
+		SuccessExitCodes: texts(c.SuccessExitCodes), NoRestartExitCodes: texts(c.NoRestartExitCodes),
+		RetryFailedAfterSeconds: c.RetryFailedAfter.Seconds(), Autostart: c.Autostart,
+		User: text(c.User), Group: text(c.Group), SupplementaryGroups: encodeList(c.SupplementaryGroups), ResourceLimits: encodeLimits(c.ResourceLimits),
+		Readiness: text(string(c.Readiness)), StartupTimeoutSeconds: c.StartupTimeout.Seconds(),
+		Liveness: encodeProbe(c.Liveness), ReadinessProbe: encodeProbe(c.ReadinessProbe), StartupProbe: encodeProbe(c.StartupProbe),
+		RestartOnUnhealthy: encodeSwitch(c.RestartOnUnhealthy),
+	}
+}
+
+func encodeLimits(l config.ResourceLimits) *pb.ResourceLimits {
+	w := &pb.ResourceLimits{
+		CpuPercent: int32(l.CPUPercent), CpuWeight: int32(l.CPUWeight), MemoryMaxMb: int32(l.MemoryMaxMB), MemoryHighMb: int32(l.MemoryHighMB),
+		SwapMaxMb: optional(l.SwapMaxMB, config.None, count32), TasksMax: int32(l.TasksMax), OpenFiles: int32(l.OpenFiles),
+		CoreMb: optional(l.CoreMB, config.None, count32), Nice: int32(l.Nice), OomScoreAdjust: int32(l.OOMScoreAdjust), Required: l.Required,
+	}
+	for _, n := range l.CPUAffinity {
+		w.CpuAffinity = append(w.CpuAffinity, int32(n))
+	}
+	if proto.Size(w) == 0 {
+		return nil
+	}
+	return w
+}
+
+func encodeProbe(p config.Probe) *pb.Probe {
+	w := &pb.Probe{
+		Exec: encodeList(p.Exec), Http: text(p.HTTP), Tcp: text(p.TCP), Grpc: text(p.GRPC), Unix: text(p.Unix),
+		InitialDelaySeconds: p.InitialDelay.Seconds(), PeriodSeconds: p.Period.Seconds(), TimeoutSeconds: p.Timeout.Seconds(),
+		FailureThreshold: int32(p.FailureThreshold), SuccessThreshold: int32(p.SuccessThreshold),
+	}
+	if proto.Size(w) == 0 {
+		return nil
+	}
+	return w
+}
+
+func encodeConfig(c config.Config) *pb.Config {
+	pm := c.ProcessManager
+	w := &pb.Config{ProcessManager: &pb.ProcessManagerConfig{
+		CollectorBinaries:             textMap(pm.CollectorBinaries),
+		DefaultGracefulTimeoutSeconds: pm.DefaultGracefulTimeout.Seconds(), DefaultForceTimeoutSeconds: pm.DefaultForceTimeout.Seconds(),
+		HealthCheckIntervalSeconds: pm.HealthCheckInterval.Seconds(), HeartbeatTimeoutMultiplier: int32(pm.HeartbeatTimeoutMultiplier),
+		MaxSpawnsPerSecond: int32(pm.MaxSpawnsPerSecond), EnableAutoRestart: pm.EnableAutoRestart,
+		StateDir: text(pm.StateDir), Output: encodeOutput(pm.Output), LogPath: text(pm.LogPath),
+	}}
+	if len(c.Collectors) > 0 {
+		w.Collectors = make(map[string]*pb.CollectorConfig, len(c.Collectors))
+		for id, collector := range c.Collectors {
+			w.Collectors[text(id)] = encodeCollector(collector)
+		}
+	}
+	return w
+}
+
+func encodeExit(e *messages.Exit) *pb.Exit {
+	if e == nil {
+		return nil
+	}
+	return &pb.Exit{
+		// Windows has exit codes up to 32 bits without a sign.
+		Incarnation: e.Incarnation, Pid: uint32(e.PID), Code: int32(uint32(e.Code)), Signal: text(e.Signal), CoreDumped: e.CoreDumped,
+		Forced: e.Forced, At: encodeTime(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: text(e.SpawnError), Fault: text(e.Fault),
+		Tail: texts(e.Tail), UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRssBytes: e.MaxRSS,
+		OomKills: int32(e.OOMKills), Unhealthy: text(e.Unhealthy),
+	}
+}
+
+func encodeStatus(s messages.Status) *pb.CollectorStatus {
+	t := s.Totals
+	return &pb.CollectorStatus{
+		Id: text(s.ID), Type: text(s.Type), State: pb.State(s.State + 1), Pid: uint32(s.PID), Incarnation: s.Incarnation,
+		Since: encodeTime(s.Since), StartedAt: encodeTime(s.StartedAt), UptimeSeconds: s.Uptime.Seconds(),
+		RestartCount: int32(s.RestartCount), NextRestart: encodeTime(s.NextRestart), LastExit: encodeExit(s.LastExit),
+		Reason: text(s.Reason), Health: pb.Health(s.Health + 1), HealthReasons: texts(s.HealthReasons), HealthSince: encodeTime(s.HealthSince),
+		Totals: &pb.Totals{
+			Starts: t.Starts, Restarts: t.Restarts, SpawnFailures: t.SpawnFailures, Clean: t.Clean, Failures: t.Failures,
+			Signals: t.Signals, Forced: t.Forced, Faults: t.Faults, LastStartSeconds: t.LastStart.Seconds(), Unhealthy: t.Unhealthy,
+		},
+	}
+}
+
+func encodeInfo(m messages.SupervisorInfo) *pb.GetSupervisorResponse {
+	r := &pb.GetSupervisorResponse{
+		Instance: text(m.Instance), Pid: uint32(m.PID), StartedAt: encodeTime(m.StartedAt), Closing: m.Closing,
+		LastEvent: m.LastEvent, Mailbox: int32(m.Mailbox),
+		Spawns: &pb.Histogram{Count: m.Spawns.Count, SumSeconds: m.Spawns.Sum.Seconds()},
+	}
+	for state, n := range m.States {
+		r.States = append(r.States, &pb.StateCount{State: pb.State(state + 1), Count: int32(n)})
+	}
+	for _, op := range slices.Sorted(maps.Keys(m.Commands)) {
+		for _, result := range slices.Sorted(maps.Keys(m.Commands[op])) {
+			r.Commands = append(r.Commands, &pb.CommandCount{Operation: text(op), Result: text(result), Count: m.Commands[op][result]})
+		}
+	}
+	for i, n := range m.Spawns.Counts {
+		r.Spawns.Buckets = append(r.Spawns.Buckets, &pb.Bucket{BoundSeconds: messages.Buckets[i].Seconds(), Count: n})
+	}
+	return r
+}
+
+func encodePlan(m messages.ApplyReply) *pb.Plan {
+	p := &pb.Plan{DryRun: m.DryRun, Kept: int32(m.Kept)}
+	for _, c := range m.Changes {
+		p.Changes = append(p.Changes, &pb.Change{
+			Id: text(c.ID), Action: pb.Action(c.Action + 1), Reasons: texts(c.Reasons), Error: encodeError(c.Err), RolledBack: c.RolledBack,
+		})
+	}
+	return p
+}
+
+func encodeError(e *messages.Error) *pb.Error {
+	if e == nil {
+		return nil
+	}
+	w := &pb.Error{
+		Code: e.Kind.Code(), Category: e.Kind.Category(), Collector: text(e.ID), Operation: text(e.Op), State: pb.State(e.State + 1),
+		Message: text(e.Error()), Text: text(e.Text), SupervisorEnded: errors.Is(e, actors.ErrNoSupervisor),
+	}
+	if e.Err != nil {
+		w.Cause = text(e.Err.Error())
+	}
+	var inFile toml.Problems
+	var found config.Problems
+	switch {
+	case errors.As(e.Err, &inFile):
+		for i := range inFile {
+			p := encodeProblem(inFile[i].Problem)
+			p.File, p.Line, p.Column = text(inFile[i].File), int32(inFile[i].Line), int32(inFile[i].Column)
+			w.Problems = append(w.Problems, p)
+		}
+	case errors.As(e.Err, &found):
+		for i := range found {
+			w.Problems = append(w.Problems, encodeProblem(found[i]))
+		}
+	}
+	return w
+}
+
+func encodeProblem(p config.Problem) *pb.Problem {
+	return &pb.Problem{Key: text(p.Key), Value: text(p.Value), Message: text(p.Message), Hint: text(p.Hint), Related: texts(p.Related)}
+}
+
+func encodeEvent(e messages.Event) *pb.Event {
+	w := &pb.Event{
+		Sequence: e.Seq, At: encodeTime(e.At), Collector: text(e.ID), Incarnation: e.Incarnation,
+		By: text(e.Origin.By), CorrelationId: text(e.Origin.Correlation),
+	}
+	switch f := e.Fact.(type) {
+	case messages.Added:
+		w.Fact = &pb.Event_Added{Added: &pb.Added{Type: text(f.Type)}}
+	case messages.Removed:
+		w.Fact = &pb.Event_Removed{Removed: &pb.Removed{}}
+	case messages.StateChanged:
+		w.Fact = &pb.Event_StateChanged{StateChanged: &pb.StateChanged{
+			From: pb.State(f.From + 1), To: pb.State(f.To + 1), Pid: uint32(f.PID), Reason: text(f.Reason), NextRestart: encodeTime(f.NextRestart)}}
+	case messages.Exited:
+		w.Fact = &pb.Event_Exited{Exited: &pb.Exited{Exit: encodeExit(&f.Exit), Expected: f.Expected}}
+	case messages.RestartScheduled:
+		w.Fact = &pb.Event_RestartScheduled{RestartScheduled: &pb.RestartScheduled{
+			Cause: text(f.Cause), AfterSeconds: f.After.Seconds(), At: encodeTime(f.At), Count: int32(f.Count), Left: int32(f.Left), WindowSeconds: f.Window.Seconds()}}
+	case messages.StopForced:
+		w.Fact = &pb.Event_StopForced{StopForced: &pb.StopForced{Pid: uint32(f.PID), AfterSeconds: f.After.Seconds(), Exited: f.Exited}}
+	case messages.TerminateFailure:
+		w.Fact = &pb.Event_TerminateFailure{TerminateFailure: &pb.TerminateFailure{Pid: uint32(f.PID), AfterSeconds: f.After.Seconds()}}
+	case messages.Crashed:
+		w.Fact = &pb.Event_Crashed{Crashed: &pb.Crashed{Reason: text(f.Reason)}}
+	case messages.ShuttingDown:
+		w.Fact = &pb.Event_ShuttingDown{ShuttingDown: &pb.ShuttingDown{}}
+	case messages.Begun:
+		w.Fact = &pb.Event_Begun{Begun: &pb.Begun{Instance: text(f.Instance), Pid: uint32(f.PID)}}
+	case messages.ConfigApplied:
+		w.Fact = &pb.Event_ConfigApplied{ConfigApplied: &pb.ConfigApplied{
+			Added: int32(f.Added), Removed: int32(f.Removed), Changed: int32(f.Changed), Failed: texts(f.Failed)}}
+	case messages.Audited:
+		w.Fact = &pb.Event_Audited{Audited: &pb.Audited{Operation: text(f.Op), Error: encodeError(f.Err), Denied: f.Denied}}
+	case messages.OutputLost:
+		w.Fact = &pb.Event_OutputLost{OutputLost: &pb.OutputLost{Reason: text(f.Reason)}}
+	case messages.OutputStored:
+		w.Fact = &pb.Event_OutputStored{OutputStored: &pb.OutputStored{Lines: f.Lines, Bytes: f.Bytes}}
+	case messages.HealthChanged:
+		w.Fact = &pb.Event_HealthChanged{HealthChanged: &pb.HealthChanged{From: pb.Health(f.From + 1), To: pb.Health(f.To + 1), Reason: text(f.Reason)}}
+	case messages.Lost:
+		w.Fact = &pb.Event_Lost{Lost: &pb.Lost{Count: f.Count}}
+	default:
+		panic(fmt.Sprintf("a %T has no place in the protocol", e.Fact)) // the round-trip test has them all
+	}
+	return w
+}

@@ -1,0 +1,198 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/proctord/proctor/actors"
+	pb "github.com/proctord/proctor/actors/control/proctorv1"
+	"github.com/proctord/proctor/messages"
+	"google.golang.org/protobuf/proto"
+)
+
+// service is the protocol's service: each call is one command and its answer.
+type service struct {
+	server  *Server
+	backend actors.Backend
+}
+
+// answer has a request carried out.
+func answer[R proto.Message](ctx context.Context, s *service, request proto.Message) (R, error) {
+	received(ctx)
+	defer answering(ctx)
+	var none R
+	reply, err := s.ask(ctx, request)
+	if err != nil {
+		return none, wireError(err)
+	}
+	w, ok := encode(reply).(R)
+	if !ok {
+		return none, wireError(&messages.Error{Kind: messages.Internal, Text: fmt.Sprintf("the answer was a %T", reply)})
+	}
+	return w, nil
+}
+
+func (s *service) ask(ctx context.Context, request proto.Message) (any, error) {
+	command, err := decode(request)
+	op, id := messages.Subject(command)
+	who, _ := ctx.Value(callerKey{}).(caller)
+	if needed := needs(command); who.role < needed {
+		denied := denial(who, needed, op, id)
+		record(ctx, s.backend, denied)
+		return nil, denied
+	}
+	if err != nil {
+		return nil, &messages.Error{Op: op, ID: id, Kind: messages.InvalidConfig, Err: err}
+	}
+	return s.backend.Ask(ctx, command)
+}
+
+func (s *service) StartCollector(ctx context.Context, q *pb.StartCollectorRequest) (*pb.StartCollectorResponse, error) {
+	return answer[*pb.StartCollectorResponse](ctx, s, q)
+}
+
+func (s *service) StopCollector(ctx context.Context, q *pb.StopCollectorRequest) (*pb.StopCollectorResponse, error) {
+	return answer[*pb.StopCollectorResponse](ctx, s, q)
+}
+
+func (s *service) RestartCollector(ctx context.Context, q *pb.RestartCollectorRequest) (*pb.RestartCollectorResponse, error) {
+	return answer[*pb.RestartCollectorResponse](ctx, s, q)
+}
+
+func (s *service) PauseCollector(ctx context.Context, q *pb.PauseCollectorRequest) (*pb.PauseCollectorResponse, error) {
+	return answer[*pb.PauseCollectorResponse](ctx, s, q)
+}
+
+func (s *service) ResumeCollector(ctx context.Context, q *pb.ResumeCollectorRequest) (*pb.ResumeCollectorResponse, error) {
+	return answer[*pb.ResumeCollectorResponse](ctx, s, q)
+}
+
+func (s *service) SignalCollector(ctx context.Context, q *pb.SignalCollectorRequest) (*pb.SignalCollectorResponse, error) {
+	return answer[*pb.SignalCollectorResponse](ctx, s, q)
+}
+
+func (s *service) RemoveCollector(ctx context.Context, q *pb.RemoveCollectorRequest) (*pb.RemoveCollectorResponse, error) {
+	return answer[*pb.RemoveCollectorResponse](ctx, s, q)
+}
+
+func (s *service) ResetCollector(ctx context.Context, q *pb.ResetCollectorRequest) (*pb.ResetCollectorResponse, error) {
+	return answer[*pb.ResetCollectorResponse](ctx, s, q)
+}
+
+func (s *service) Shutdown(ctx context.Context, q *pb.ShutdownRequest) (*pb.ShutdownResponse, error) {
+	return answer[*pb.ShutdownResponse](ctx, s, q)
+}
+
+func (s *service) GetStatus(ctx context.Context, q *pb.GetStatusRequest) (*pb.GetStatusResponse, error) {
+	return answer[*pb.GetStatusResponse](ctx, s, q)
+}
+
+func (s *service) ListCollectors(ctx context.Context, q *pb.ListCollectorsRequest) (*pb.ListCollectorsResponse, error) {
+	return answer[*pb.ListCollectorsResponse](ctx, s, q)
+}
+
+func (s *service) CheckHealth(ctx context.Context, q *pb.CheckHealthRequest) (*pb.CheckHealthResponse, error) {
+	return answer[*pb.CheckHealthResponse](ctx, s, q)
+}
+
+func (s *service) InspectCollector(ctx context.Context, q *pb.InspectCollectorRequest) (*pb.InspectCollectorResponse, error) {
+	return answer[*pb.InspectCollectorResponse](ctx, s, q)
+}
+
+func (s *service) GetSupervisor(ctx context.Context, q *pb.GetSupervisorRequest) (*pb.GetSupervisorResponse, error) {
+	return answer[*pb.GetSupervisorResponse](ctx, s, q)
+}
+
+func (s *service) DescribeActors(ctx context.Context, q *pb.DescribeActorsRequest) (*pb.DescribeActorsResponse, error) {
+	return answer[*pb.DescribeActorsResponse](ctx, s, q)
+}
+
+func (s *service) ApplyConfig(ctx context.Context, q *pb.ApplyConfigRequest) (*pb.ApplyConfigResponse, error) {
+	return answer[*pb.ApplyConfigResponse](ctx, s, q)
+}
+
+func (s *service) ReloadConfig(ctx context.Context, q *pb.ReloadConfigRequest) (*pb.ReloadConfigResponse, error) {
+	r, err := answer[*pb.ApplyConfigResponse](ctx, s, q)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ReloadConfigResponse{Plan: r.Plan}, nil
+}
+
+// The events that are sent as one message: as many as are there, after a pause in
+// which more may come.
+const (
+	maxBatch = 512
+	gather   = 20 * time.Millisecond
+)
+
+// WatchEvents sends events until the caller goes away, takes too long to read, or
+// the supervisor has ended. What he is too slow for is dropped where it waits,
+// and he is told.
+func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, stream *connect.ServerStream[pb.WatchEventsResponse]) error {
+	received(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	info, err := wellness(ctx, s.backend)
+	if err != nil {
+		return wireError(err)
+	}
+	since := messages.Since{Seq: q.SinceSequence, Time: decodeTime(q.SinceTime)}
+	if q.Instance != "" && q.Instance != info.Instance {
+		since = messages.Since{Seq: 1}
+	}
+	events, err := s.backend.EventsSince(ctx, since)
+	if err != nil {
+		return wireError(err)
+	}
+	answering(ctx)
+	if err := stream.Send(&pb.WatchEventsResponse{Instance: info.Instance}); err != nil {
+		return err
+	}
+	pending := make(chan messages.Event, maxBatch)
+	go func() {
+		defer close(pending)
+		for e := range events {
+			select {
+			case pending <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		e, ok := <-pending
+		if !ok {
+			if err := ctx.Err(); err != nil {
+				return wireError(&messages.Error{Op: "events", Kind: messages.Timeout, Err: err})
+			}
+			return nil
+		}
+		batch := &pb.WatchEventsResponse{Instance: info.Instance, Events: []*pb.Event{encodeEvent(e)}}
+		// Who has been sent something just now waits a little for the next.
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			continue
+		}
+		for more := true; more && len(batch.Events) < maxBatch; {
+			select {
+			case e, ok := <-pending:
+				if more = ok; ok {
+					batch.Events = append(batch.Events, encodeEvent(e))
+				}
+			default:
+				more = false
+			}
+		}
+		answering(ctx)
+		if err := stream.Send(batch); err != nil {
+			return err
+		}
+		pause.Reset(gather)
+	}
+}
