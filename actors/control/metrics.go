@@ -24,11 +24,9 @@ func metricsHandler(b actors.Backend) http.Handler {
 	probe := func(well func(messages.SupervisorInfo) string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			info, err := wellness(r.Context(), b)
-			fault := ""
+			fault := well(info)
 			if err != nil {
 				fault = "the supervisor does not answer: " + text(err.Error())
-			} else {
-				fault = well(info)
 			}
 			if fault != "" {
 				http.Error(w, fault, http.StatusServiceUnavailable)
@@ -82,7 +80,7 @@ func (c *collected) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c *collected) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), healthTime)
+	ctx, cancel := context.WithTimeout(context.Background(), healthTime) //nolint:forbidigo // the registry has no caller's context to pass on
 	defer cancel()
 	asked := time.Now()
 	commands := actors.Commands{Backend: c.backend}

@@ -260,10 +260,10 @@ func plain(v any) any {
 }
 
 func walkProblems(err error) string {
-	switch list := err.(type) {
-	case config.Problems:
+	if list, ok := errors.AsType[config.Problems](err); ok {
 		return fmt.Sprintf("%#v", []config.Problem(list))
-	case toml.Problems:
+	}
+	if list, ok := errors.AsType[toml.Problems](err); ok {
 		return fmt.Sprintf("%#v", []toml.Problem(list))
 	}
 	return err.Error()

@@ -76,7 +76,7 @@ func Open(c config.Control) (_ *Server, err error) {
 		settings: c, path: path, directory: newDirectory(c.Roles), release: func() {},
 		requests: make(chan struct{}, maxRequests), watchers: make(chan struct{}, maxWatchers),
 	}
-	s.stopped, s.stop = context.WithCancel(context.Background())
+	s.stopped, s.stop = context.WithCancel(context.Background()) //nolint:forbidigo // it lives until Close
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -109,8 +109,10 @@ func refused(err error) error {
 // Address is where the server can be reached on this host: the path of its socket.
 func (s *Server) Address() string { return s.path }
 
-// Listen and MetricsListen are the TCP addresses in use, nil where there is none.
-func (s *Server) Listen() net.Addr        { return addressOf(s.remote) }
+// Listen is the TCP address that commands come through, nil if there is none.
+func (s *Server) Listen() net.Addr { return addressOf(s.remote) }
+
+// MetricsListen is the TCP address of the metrics, nil if there is none.
 func (s *Server) MetricsListen() net.Addr { return addressOf(s.metrics) }
 
 func addressOf(l net.Listener) net.Addr {
@@ -167,7 +169,7 @@ func (s *Server) serve(l net.Listener, h http.Handler, run func(*http.Server, ne
 // removes the socket. It may be called more than once.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) //nolint:forbidigo // closing has no caller to wait for
 		defer cancel()
 		var all sync.WaitGroup
 		for _, srv := range s.servers {

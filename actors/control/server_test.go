@@ -139,7 +139,7 @@ func TestTheMetricsAreWellFormed(t *testing.T) {
 		return r
 	}
 	for _, path := range []string{"/livez", "/readyz"} {
-		if r := get("GET", path); r.StatusCode != 200 {
+		if r := get("GET", path); r.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", path, r.Status)
 		}
 	}
