@@ -242,7 +242,7 @@ func (s *Server) admit(b actors.Backend, next http.Handler) http.Handler {
 		_ = rc.SetReadDeadline(time.Now().Add(bodyTime))
 		_ = rc.SetWriteDeadline(time.Time{})
 		if who.role == nobody {
-			denied := denial(who, viewer, r.URL.Path, "")
+			denied := denial(who, viewer, short(r.URL.Path), "")
 			record(ctx, b, denied)
 			reject(w, r, http.StatusForbidden, denied)
 			return

@@ -18,6 +18,19 @@ type service struct {
 	backend actors.Backend
 }
 
+// maxID is the length of the longest id that is passed on, in bytes: that of the
+// longest one that there can be, and some to say how another one begins.
+const maxID = 128
+
+// short is what somebody sent as a name, as errors and events repeat it: those are
+// kept, and must not grow with what is sent.
+func short(name string) string {
+	if len(name) <= maxID {
+		return name
+	}
+	return text(name[:maxID]) + "…"
+}
+
 // answer has a request carried out.
 func answer[R proto.Message](ctx context.Context, s *service, request proto.Message) (R, error) {
 	received(ctx)
@@ -38,10 +51,16 @@ func (s *service) ask(ctx context.Context, request proto.Message) (any, error) {
 	command, err := decode(request)
 	op, id := messages.Subject(command)
 	who, _ := ctx.Value(callerKey{}).(caller)
+	length := len(id)
+	id = short(id)
 	if needed := needs(command); who.role < needed {
 		denied := denial(who, needed, op, id)
 		record(ctx, s.backend, denied)
 		return nil, denied
+	}
+	if length > maxID {
+		return nil, &messages.Error{Op: op, ID: id, Kind: messages.InvalidConfig,
+			Text: fmt.Sprintf("the id has %d bytes; it is 1 to 64 of a-z A-Z 0-9 . _ -, and starts with a letter or a digit", length)}
 	}
 	if err != nil {
 		return nil, &messages.Error{Op: op, ID: id, Kind: messages.InvalidConfig, Err: err}
