@@ -1,3 +1,7 @@
+//go:build unix
+
+// The paths and signals that these tests name are those of Unix.
+
 package cmd
 
 import (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -196,6 +197,7 @@ func (s *Server) Close() error {
 func (s *Server) handler(b actors.Backend) http.Handler {
 	options := []connect.HandlerOption{
 		connect.WithReadMaxBytes(maxMessage),
+		connect.WithCompressMinBytes(math.MaxInt32), // over a socket of this host it only costs time
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, fault any) error {
 			return wireError(&messages.Error{Op: spec.Procedure, Kind: messages.Internal, Text: fmt.Sprintf("a defect of Proctor: %v", fault)})
 		}),

@@ -144,7 +144,7 @@ func (s *service) ReloadConfig(ctx context.Context, q *pb.ReloadConfigRequest) (
 // which more may come.
 const (
 	maxBatch = 512
-	gather   = 20 * time.Millisecond
+	gather   = 100 * time.Millisecond
 )
 
 // WatchEvents sends events until the caller goes away, takes too long to read, or
