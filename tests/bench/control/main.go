@@ -199,8 +199,8 @@ func follow(socket string) {
 	select {}
 }
 
-// real is the program itself, with n collectors that sleep.
-func real(dir string) (proctor func(args ...string) time.Duration, stop func()) {
+// program is the program itself, with n collectors that sleep.
+func program(dir string) (proctor func(args ...string) time.Duration, stop func()) {
 	binary := filepath.Join(dir, "proctor")
 	out, err := exec.Command("go", "build", "-o", binary, "./cmd/proctor").CombinedOutput()
 	if err != nil {
@@ -243,7 +243,7 @@ func processes(dir string) []row {
 	all := *n
 	*n = 10
 	defer func() { *n = all }()
-	proctor, stop := real(dir)
+	proctor, stop := program(dir)
 	defer stop()
 	var versions, statuses []time.Duration
 	for range 10 * *rounds {
@@ -255,7 +255,7 @@ func processes(dir string) []row {
 }
 
 func restarts(dir string) []row {
-	proctor, stop := real(dir)
+	proctor, stop := program(dir)
 	defer stop()
 	var spawns, ours []time.Duration
 	for range *rounds {
