@@ -54,6 +54,7 @@ type Server struct {
 	closing sync.Once
 	servers []*http.Server
 	serving sync.WaitGroup
+	encoded encodings // of the last events, for all who follow them
 	stop    context.CancelFunc
 	stopped context.Context
 }

@@ -144,7 +144,7 @@ func (s *service) ReloadConfig(ctx context.Context, q *pb.ReloadConfigRequest) (
 // which more may come.
 const (
 	maxBatch = 512
-	gather   = 100 * time.Millisecond
+	gather   = 200 * time.Millisecond
 )
 
 // WatchEvents sends events until the caller goes away, takes too long to read, or
@@ -191,7 +191,7 @@ func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, str
 			}
 			return nil
 		}
-		batch := &pb.WatchEventsResponse{Instance: info.Instance, Events: []*pb.Event{encodeEvent(e)}}
+		batch := &pb.WatchEventsResponse{Instance: info.Instance, Events: []*pb.Event{s.server.encoded.of(e)}}
 		// Who has been sent something just now waits a little for the next.
 		select {
 		case <-pause.C:
@@ -202,7 +202,7 @@ func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, str
 			select {
 			case e, ok := <-pending:
 				if more = ok; ok {
-					batch.Events = append(batch.Events, encodeEvent(e))
+					batch.Events = append(batch.Events, s.server.encoded.of(e))
 				}
 			default:
 				more = false
