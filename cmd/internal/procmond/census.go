@@ -29,9 +29,16 @@ type entry struct {
 	// say. With the pid it identifies a process: pids are used again.
 	created int64
 
+	// seen is when a process that is still being made was seen first.
+	seen time.Time
+
 	// began is the same as exactly as we know it, for lifetimes.
 	began time.Time
 }
+
+// formingTime is how long a process may be without a command line, because it is
+// still being made, until it is announced without one.
+const formingTime = time.Second
 
 // differs reports whether a process that has the pid of e and was created at created is another one than e.
 func (e *entry) differs(created int64) bool {
@@ -110,13 +117,13 @@ func (m *monitor) scan(ctx context.Context) error {
 		if e.began.After(now) {
 			e.began = now
 		}
-		if m.opts.CommandLines && len(e.CmdLine) == 0 {
-			held := m.forming[pid]
-			if held == nil || held.differs(created) {
-				forming[pid] = e
-				continue
-			}
-			e.began = held.began // it really has none, as a kernel thread
+		e.seen = now
+		if held := m.forming[pid]; held != nil && !held.differs(created) {
+			e.seen, e.began = held.seen, held.began
+		}
+		if m.opts.CommandLines && len(e.CmdLine) == 0 && now.Sub(e.seen) < formingTime { // later: it really has none, as a kernel thread
+			forming[pid] = e
+			continue
 		}
 		m.live[pid] = e
 		if err := m.writeStart(now, pid, e); err != nil {

@@ -115,8 +115,8 @@ type monitor struct {
 	live    map[int32]*entry // nil until the first scan
 	scanned time.Time        // when the latest scan began
 
-	// forming are processes that had no command line yet when the latest scan, the first to see them, looked: they are
-	// still being made, and announced by the next one.
+	// forming are processes that had no command line yet when the latest scan looked: they are still being made, and
+	// announced when they have one.
 	forming map[int32]*entry
 
 	ended func(pid int32) bool // if set, a process for which it is true is not alive, though it is in the list
