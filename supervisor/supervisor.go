@@ -63,6 +63,7 @@ func Props(o Options) *actor.Props {
 	o.Config.ProcessManager = o.Config.ProcessManager.WithDefaults()
 	l := &ledger{children: map[string]*child{}, subscribers: slices.Clone(o.Subscribers),
 		manager: o.Config.ProcessManager, guard: restart.Guard{Rate: o.Config.ProcessManager.MaxSpawnsPerSecond}, startedAt: time.Now(), commands: map[string]map[string]uint64{}}
+	l.first, o.Config.Collectors = o.Config.Collectors, nil
 	mailbox := actor.Unbounded()
 	return actor.PropsFromProducer(func() actor.Actor {
 		s := &supervisor{options: o, ledger: l}
@@ -85,8 +86,9 @@ type ledger struct {
 	starts      uint64 // counts them, for the order of the shutdown
 	spawned     uint64 // counts the children's actors, whose names must differ
 	subscribers []*actor.PID
-	begun       bool // all that the configuration names is known
-	closing     bool // no more starts
+	begun       bool                        // all that the configuration names is known
+	first       map[string]config.Collector // what it names, until then
+	closing     bool                        // no more starts
 
 	manager   config.ProcessManager // in force, with all defaults
 	startedAt time.Time
@@ -263,17 +265,17 @@ func (s *supervisor) begin(ctx actor.Context) {
 	if s.begun {
 		return // what is not there any more was removed
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.options.Config.Collectors)) {
+	for _, id := range slices.Sorted(maps.Keys(s.first)) {
 		if s.children[id] != nil {
 			continue
 		}
-		c := s.add(ctx, id, s.options.Config.Collectors[id])
-		c.declare(s.options.Config.Collectors[id])
+		c := s.add(ctx, id, s.first[id])
+		c.declare(s.first[id])
 		if c.config.Autostart {
 			s.wantUp(ctx, c)
 		}
 	}
-	s.begun = true
+	s.begun, s.first = true, nil
 }
 
 // abandon answers everybody who waits: there will be nobody left to do it.
