@@ -2,6 +2,8 @@ package capture
 
 import (
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -60,7 +62,7 @@ func Open(o Options) (*Store, error) {
 		watchers: map[chan struct{}]struct{}{}, turns: turnstile{turn: make(chan struct{}, 1)},
 	}
 	_ = os.MkdirAll(o.Dir, 0o700) // without it there are pipes without names
-	names, err := filepath.Glob(filepath.Join(o.Dir, "*.std*"))
+	names, err := filepath.Glob(filepath.Join(o.Dir, "*", "*.std*"))
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +83,12 @@ func Open(o Options) (*Store, error) {
 
 // pipeName is the name of the FIFO of one stream of one process.
 func (s *Store) pipeName(id string, incarnation uint64, stream Stream) string {
-	return filepath.Join(s.dir, id+"@"+strconv.FormatUint(incarnation, 10)+"-"+s.epoch+"-"+strconv.FormatUint(s.serial.Add(1), 36)+"."+stream.String())
+	return filepath.Join(s.dir, shard(id), id+"@"+strconv.FormatUint(incarnation, 10)+"-"+s.epoch+"-"+strconv.FormatUint(s.serial.Add(1), 36)+"."+stream.String())
 }
+
+// shard is the directory of an id's FIFOs. A directory of thousands, which some
+// file systems search from its beginning, would make each new one slow.
+func shard(id string) string { return fmt.Sprintf("%02x", crc32.ChecksumIEEE([]byte(id))&0xff) }
 
 func parsePipeName(path string) (id string, l left, ok bool) {
 	l.path = path
@@ -289,6 +295,10 @@ func (s *Store) Close() error {
 	}
 	waitFor(&s.workers, storePatience) // a disk that never answers must not keep a program from ending
 	s.tidying.Wait()
+	shards, _ := filepath.Glob(filepath.Join(s.dir, "*"))
+	for _, shard := range shards {
+		_ = os.Remove(shard) // if there is nothing in it
+	}
 	var unsaved []error
 	for _, k := range sinks {
 		if !k.rest() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,11 @@ const gathering = 300 * time.Microsecond
 // open makes the FIFO, and returns the end for the process.
 func (st *stream) open(path string) (*os.File, error) {
 	st.path, st.fd = path, -1
-	if unix.Mkfifo(path, 0o600) != nil {
+	err := unix.Mkfifo(path, 0o600)
+	if err == unix.ENOENT && os.MkdirAll(filepath.Dir(path), 0o700) == nil {
+		err = unix.Mkfifo(path, 0o600)
+	}
+	if err != nil {
 		return st.openNameless()
 	}
 	if err := st.listen(); err != nil {
