@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"sync"
@@ -37,7 +36,7 @@ type Capture struct {
 // stderr are where output is shown of collectors whose Output.Also has "inherit";
 // nil: nowhere.
 func OpenCapture(stateDir string, stdout, stderr io.Writer) (*Capture, error) {
-	store, err := capture.Open(capture.Options{Dir: filepath.Join(stateDir, "run")})
+	store, err := capture.Open(capture.Options{Dir: capture.RunDir(stateDir)})
 	if err != nil {
 		return nil, &messages.Error{Op: "capture output", Kind: messages.IO, Err: err}
 	}

@@ -81,7 +81,7 @@ func TestWhatACollectorWroteIsThereWhenItsEndIsTold(t *testing.T) {
 	if got := shown.String(); !strings.Contains(got, "first\n") || strings.Contains(got, "second") {
 		t.Errorf("shown: %q", got)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "run", "*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(capture.RunDir(dir), "*")); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}
 }

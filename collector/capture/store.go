@@ -299,6 +299,7 @@ func (s *Store) Close() error {
 	for _, shard := range shards {
 		_ = os.Remove(shard) // if there is nothing in it
 	}
+	_ = os.Remove(s.dir)
 	var unsaved []error
 	for _, k := range sinks {
 		if !k.rest() {
