@@ -54,7 +54,9 @@ type Server struct {
 	closing sync.Once
 	servers []*http.Server
 	serving sync.WaitGroup
-	encoded encodings // of the last events, for all who follow them
+	feeding sync.Once
+	events  feed          // for all who follow
+	fed     chan struct{} // closed when nothing fills it any more; nil: nobody has followed
 	stop    context.CancelFunc
 	stopped context.Context
 }
@@ -189,6 +191,10 @@ func (s *Server) Close() error {
 			}
 		}
 		s.serving.Wait()
+		s.feeding.Do(func() {}) // from here on nobody begins
+		if s.fed != nil {
+			<-s.fed
+		}
 		s.release()
 	})
 	return nil
@@ -216,6 +222,18 @@ func (s *Server) handler(b actors.Backend) http.Handler {
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, options...))
 	mux.Handle("/", metricsHandler(b))
 	return s.admit(b, mux)
+}
+
+// feedOf is the feed of events, which begins with the first who follows.
+func (s *Server) feedOf(b actors.Backend) *feed {
+	s.feeding.Do(func() {
+		s.fed = make(chan struct{})
+		go func() {
+			defer close(s.fed)
+			s.events.follow(s.stopped, b)
+		}()
+	})
+	return &s.events
 }
 
 type callerKey struct{}

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -144,16 +145,13 @@ func (s *service) ReloadConfig(ctx context.Context, q *pb.ReloadConfigRequest) (
 // which more may come.
 const (
 	maxBatch = 512
-	gather   = 200 * time.Millisecond
+	gather   = 250 * time.Millisecond
 )
 
 // WatchEvents sends events until the caller goes away, takes too long to read, or
-// the supervisor has ended. What he is too slow for is dropped where it waits,
-// and he is told.
+// the supervisor has ended. What he is too slow for is dropped, and he is told.
 func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, stream *connect.ServerStream[pb.WatchEventsResponse]) error {
 	received(ctx)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	info, err := wellness(ctx, s.backend)
 	if err != nil {
 		return wireError(err)
@@ -162,56 +160,48 @@ func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, str
 	if q.Instance != "" && q.Instance != info.Instance {
 		since = messages.Since{Seq: 1}
 	}
-	events, err := s.backend.EventsSince(ctx, since)
+	feed := s.server.feedOf(s.backend)
+	place, missed, err := feed.place(ctx, since, info.LastEvent)
 	if err != nil {
-		return wireError(err)
+		return wireError(&messages.Error{Op: "events", Kind: messages.Timeout, Err: err})
+	}
+	raw := true
+	if call, ok := connect.CallInfoForHandlerContext(ctx); ok {
+		raw = !strings.Contains(call.RequestHeader().Get("Content-Type"), "json")
 	}
 	answering(ctx)
 	if err := stream.Send(&pb.WatchEventsResponse{Instance: info.Instance}); err != nil {
 		return err
 	}
-	pending := make(chan messages.Event, maxBatch)
-	go func() {
-		defer close(pending)
-		for e := range events {
-			select {
-			case pending <- e:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	pause := time.NewTimer(0)
+	pause := time.NewTimer(gather)
 	defer pause.Stop()
 	for {
-		e, ok := <-pending
-		if !ok {
-			if err := ctx.Err(); err != nil {
-				return wireError(&messages.Error{Op: "events", Kind: messages.Timeout, Err: err})
-			}
+		batch, after, dropped, more := feed.next(place, maxBatch)
+		missed += dropped
+		switch {
+		case len(batch) == 0 && more == nil:
 			return nil
+		case len(batch) == 0:
+			select {
+			case <-more:
+			case <-ctx.Done():
+				return wireError(&messages.Error{Op: "events", Kind: messages.Timeout, Err: ctx.Err()})
+			}
+			continue
 		}
-		batch := &pb.WatchEventsResponse{Instance: info.Instance, Events: []*pb.Event{s.server.encoded.of(e)}}
-		// Who has been sent something just now waits a little for the next.
+		answering(ctx)
+		if err := stream.Send(response(info.Instance, batch, missed, raw)); err != nil {
+			return err
+		}
+		place, missed = after, 0
+		if len(batch) == maxBatch {
+			continue
+		}
+		// More is coming, perhaps: together it costs less.
+		pause.Reset(gather)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
-			continue
 		}
-		for more := true; more && len(batch.Events) < maxBatch; {
-			select {
-			case e, ok := <-pending:
-				if more = ok; ok {
-					batch.Events = append(batch.Events, s.server.encoded.of(e))
-				}
-			default:
-				more = false
-			}
-		}
-		answering(ctx)
-		if err := stream.Send(batch); err != nil {
-			return err
-		}
-		pause.Reset(gather)
 	}
 }
