@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,17 +16,91 @@ import (
 	"testing"
 	"time"
 
+	"github.com/proctord/proctor/actors"
 	"github.com/proctord/proctor/actors/control"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/platform/platformtest"
 )
 
 // The test binary impersonates a client of another user.
 const dialKey = "CONTROL_TEST_DIAL"
 
+// And a supervisor that is started with its socket open already.
+const activatedKey = "CONTROL_TEST_ACTIVATED"
+
+// serveActivated serves until its standard input is closed.
+func serveActivated() {
+	server, err := control.Open(config.Control{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	host := platformtest.New(nil)
+	sup, err := actors.New(config.Config{}, actors.WithHost(host))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server.Serve(sup)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	_, _, _ = server.Close(), sup.Close(), host.Close()
+}
+
+func TestASocketThatWhoeverStartedItHasOpenedIsServed(t *testing.T) {
+	path := filepath.Join(anybody(t), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, self)
+	cmd.Env = append(os.Environ(), activatedKey+"=1", "LISTEN_FDS=1", "GORACE=atexit_sleep_ms=0")
+	cmd.ExtraFiles = []*os.File{socket} // descriptor 3
+	var said strings.Builder
+	cmd.Stdout = &said
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = socket.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	client, err := control.Dial(ctx, path) // the socket is there before anybody serves it
+	if err == nil {
+		defer client.Close()
+		_, err = client.Info(ctx)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	_ = stdin.Close()
+	if err := cmd.Wait(); err != nil || said.Len() > 0 {
+		t.Errorf("%v, %s", err, said.String())
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the socket belongs to whoever opened it: %v", err)
+	}
+}
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv(dialKey); path != "" {
 		impersonate(path)
+		os.Exit(0)
+	}
+	if os.Getenv(activatedKey) != "" {
+		serveActivated()
 		os.Exit(0)
 	}
 	os.Exit(m.Run())

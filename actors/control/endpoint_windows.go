@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/user"
 	"strings"
+	"time"
 
 	"github.com/Microsoft/go-winio"
 	"github.com/proctord/proctor/config"
@@ -25,6 +26,9 @@ func listenLocal(path string, c config.Control) (net.Listener, func(), error) {
 	if c.SocketGroup != "" || c.SocketMode != "" {
 		return nil, nil, errors.New("control.socket_mode and control.socket_group have no meaning for a named pipe; remove them")
 	}
+	if pid, there := owner(path); there {
+		return nil, nil, inUse(path, pid)
+	}
 	me, err := user.Current()
 	if err != nil {
 		return nil, nil, err
@@ -36,12 +40,34 @@ func listenLocal(path string, c config.Control) (net.Listener, func(), error) {
 		OutputBufferSize:   64 << 10,
 	})
 	if errors.Is(err, windows.ERROR_ACCESS_DENIED) {
-		return nil, nil, fmt.Errorf("a supervisor is commanded at %s already; end it with proctor shutdown, or name another place with --socket", path)
+		return nil, nil, inUse(path, 0) // one that came at the same time, or that we may not ask
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	return l, func() {}, nil
+}
+
+// owner looks whether somebody serves the pipe already, and who.
+func owner(path string) (pid uint32, there bool) {
+	patience := 200 * time.Millisecond
+	conn, err := winio.DialPipe(path, &patience)
+	if err != nil {
+		return 0, errors.Is(err, winio.ErrTimeout) // it is there, and busy
+	}
+	defer conn.Close()
+	if f, ok := conn.(interface{ Fd() uintptr }); ok {
+		_ = windows.GetNamedPipeServerProcessId(windows.Handle(f.Fd()), &pid)
+	}
+	return pid, true
+}
+
+func inUse(path string, pid uint32) error {
+	whose := ""
+	if pid != 0 {
+		whose = fmt.Sprintf("; its pid is %d", pid)
+	}
+	return fmt.Errorf("a supervisor is commanded at %s already%s; end it with proctor shutdown, or name another place with --socket", path, whose)
 }
 
 func dialLocal(ctx context.Context, path string) (net.Conn, error) {
