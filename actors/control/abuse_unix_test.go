@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +21,8 @@ import (
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 )
+
+var connections = flag.Int("connections", 600, "how many connect and do nothing")
 
 const service = "http://proctor/proctor.v1.ProctorService/"
 
@@ -119,7 +122,7 @@ func TestThoseWhoOnlyConnectOrStopHalfwayKeepNobodyOut(t *testing.T) {
 		return c
 	}
 	first := connect("")
-	for i := range 600 { // more than have a place
+	for i := range *connections { // more than have a place
 		switch i % 3 {
 		case 0:
 			connect("")

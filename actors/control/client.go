@@ -135,6 +135,9 @@ func (c *Client) Ask(ctx context.Context, command any) (any, error) {
 		info.RequestHeader().Set(CorrelationHeader, correlation)
 	}
 	response, err := c.call(ctx, request)
+	if broken(ctx, err) && !messages.Changes(command) {
+		response, err = c.call(ctx, request) // a question may be asked twice
+	}
 	if err != nil {
 		return nil, c.fault(ctx, op, id, err)
 	}
@@ -197,6 +200,15 @@ var kinds = map[connect.Code]messages.Kind{
 	connect.CodeResourceExhausted: messages.IO,
 }
 
+// broken reports whether there is no answer because the connection broke.
+func broken(ctx context.Context, err error) bool {
+	var wire *connect.Error
+	if err == nil || ctx.Err() != nil || !errors.As(err, &wire) || len(wire.Details()) > 0 {
+		return false
+	}
+	return wire.Code() == connect.CodeCanceled || wire.Code() == connect.CodeUnavailable
+}
+
 // fault is why a command has no answer.
 func (c *Client) fault(ctx context.Context, op, id string, err error) error {
 	var unreachable *messages.Error
@@ -216,6 +228,9 @@ func (c *Client) fault(ctx context.Context, op, id string, err error) error {
 				return decodeError(told)
 			}
 		}
+	}
+	if broken(ctx, err) && !errors.Is(err, actors.ErrNoSupervisor) {
+		return &messages.Error{Op: op, ID: id, Kind: messages.IO, Text: "the connection broke before there was an answer; whether it was carried out is not known", Err: err}
 	}
 	kind, ok := kinds[wire.Code()]
 	if !ok {

@@ -22,7 +22,7 @@ const maxCorrelation = 128
 // maxMessage is the size of the largest request, in bytes: a configuration of
 // many collectors. maxReply is that of the largest reply.
 const (
-	maxMessage = 4 << 20
+	maxMessage = 2 << 20
 	maxReply   = 64 << 20
 )
 

@@ -63,7 +63,7 @@ func FuzzAnyRequestIsAnswered(f *testing.F) {
 	f.Add("WatchEvents", "application/connect+json", []byte("\x00\x00\x00\x00\x02{}"))
 	f.Add("ListCollectors", "application/grpc", []byte("\x00\x00\x00\x00\x00"))
 	f.Add("ApplyConfig", "application/grpc-web", []byte("\x00\x00\x00\x00\x00"))
-	server := &Server{directory: newDirectory(config.Roles{}), requests: make(chan struct{}, 64), watchers: make(chan struct{}, 64)}
+	server := &Server{directory: newDirectory(config.Roles{}), requests: make(places, 64), watchers: make(places, 64), others: make(places, 64)}
 	handler := server.handler(deaf{})
 	f.Fuzz(func(t *testing.T, method, kind string, body []byte) {
 		q, err := http.NewRequest(http.MethodPost, "http://proctor/", bytes.NewReader(body))

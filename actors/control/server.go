@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,9 +26,10 @@ import (
 
 // The bounds of what callers can make a server hold.
 const (
-	maxConnections = 512              // more: the longest idle one is closed
-	maxRequests    = 256              // at once; more are refused
+	maxConnections = 512              // more: the one that has asked nothing for the longest is closed
+	maxRequests    = 256              // that are being answered; more are refused
 	maxWatchers    = 512              // of events; more are refused
+	maxOthers      = 64               // for metrics, health, reflection; more are refused
 	maxHeader      = 64 << 10         // bytes
 	headerTime     = 10 * time.Second // from the first byte to the last of a header
 	bodyTime       = 30 * time.Second // from there to the last of the request
@@ -48,8 +50,9 @@ type Server struct {
 	metrics   net.Listener // nil without
 	release   func()
 
-	requests chan struct{}
-	watchers chan struct{}
+	requests places
+	watchers places
+	others   places
 
 	closing sync.Once
 	servers []*http.Server
@@ -78,7 +81,7 @@ func Open(c config.Control) (_ *Server, err error) {
 	}
 	s := &Server{
 		settings: c, path: path, directory: newDirectory(c.Roles), release: func() {},
-		requests: make(chan struct{}, maxRequests), watchers: make(chan struct{}, maxWatchers),
+		requests: make(places, maxRequests), watchers: make(places, maxWatchers), others: make(places, maxOthers),
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background()) //nolint:forbidigo // it lives until Close
 	defer func() {
@@ -155,6 +158,7 @@ func (s *Server) serve(l net.Listener, h http.Handler, run func(*http.Server, ne
 		ConnState:   idle.changed,
 		BaseContext: func(net.Listener) context.Context { return s.stopped },
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			ctx = idle.withBusy(ctx, conn)
 			if l != s.local {
 				return ctx
 			}
@@ -249,10 +253,6 @@ func (s *Server) admit(b actors.Backend, next http.Handler) http.Handler {
 		http.Error(w, err.Error(), status)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		places := s.requests
-		if r.URL.Path == pb.ProctorServiceWatchEventsProcedure {
-			places = s.watchers
-		}
 		who := s.callerOf(r)
 		correlation := correlationOf(r.Header.Get(CorrelationHeader))
 		w.Header().Set(CorrelationHeader, correlation)
@@ -268,22 +268,46 @@ func (s *Server) admit(b actors.Backend, next http.Handler) http.Handler {
 			reject(w, r, http.StatusForbidden, denied)
 			return
 		}
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
-		default:
-			reject(w, r, http.StatusTooManyRequests, &messages.Error{Op: r.URL.Path, Kind: messages.Timeout, Text: "too much is asked at once; ask again later"})
-			return
+		if !strings.HasPrefix(r.URL.Path, servicePath) { // there it is counted when the request is there in full
+			if !s.others.take() {
+				reject(w, r, http.StatusTooManyRequests, tooMuch(r.URL.Path))
+				return
+			}
+			defer s.others.free()
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
+// servicePath is where the protocol's service is.
+const servicePath = "/" + pb.ProctorServiceName + "/"
+
+// places are how many may be answered at a time.
+type places chan struct{}
+
+func (p places) take() bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p places) free() { <-p }
+
+func tooMuch(op string) *messages.Error {
+	return &messages.Error{Op: op, Kind: messages.Timeout, Text: "too much is asked at once; ask again later"}
+}
+
 type controllerKey struct{}
 
 // received says that the request is there in full: from now on the caller may
-// take his time.
+// take his time, and nobody takes his connection away.
 func received(ctx context.Context) {
+	if busy, ok := ctx.Value(busyKey{}).(func()); ok {
+		busy()
+	}
 	if rc, ok := ctx.Value(controllerKey{}).(*http.ResponseController); ok {
 		_ = rc.SetReadDeadline(time.Time{})
 	}

@@ -37,6 +37,10 @@ func answer[R proto.Message](ctx context.Context, s *service, request proto.Mess
 	received(ctx)
 	defer answering(ctx)
 	var none R
+	if !s.server.requests.take() {
+		return none, tooBusy(request)
+	}
+	defer s.server.requests.free()
 	reply, err := s.ask(ctx, request)
 	if err != nil {
 		return none, wireError(err)
@@ -46,6 +50,10 @@ func answer[R proto.Message](ctx context.Context, s *service, request proto.Mess
 		return none, wireError(&messages.Error{Kind: messages.Internal, Text: fmt.Sprintf("the answer was a %T", reply)})
 	}
 	return w, nil
+}
+
+func tooBusy(request proto.Message) error {
+	return wireError(tooMuch(string(request.ProtoReflect().Descriptor().Name())))
 }
 
 func (s *service) ask(ctx context.Context, request proto.Message) (any, error) {
@@ -152,6 +160,10 @@ const (
 // the supervisor has ended. What he is too slow for is dropped, and he is told.
 func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, stream *connect.ServerStream[pb.WatchEventsResponse]) error {
 	received(ctx)
+	if !s.server.watchers.take() {
+		return tooBusy(q)
+	}
+	defer s.server.watchers.free()
 	info, err := wellness(ctx, s.backend)
 	if err != nil {
 		return wireError(err)
