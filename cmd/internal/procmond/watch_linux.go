@@ -224,7 +224,9 @@ func (w *watch) execed(ctx context.Context, e kernelEvent) error {
 }
 
 func (w *watch) exited(e kernelEvent) error {
-	if livesOn(e.pid) {
+	// Of a pid that nobody has any more the process was reaped, or, for a moment, another thread of it is taking the pid
+	// over in an exec, whose event follows.
+	if _, err := readStat(procDir(e.pid)); err != nil || livesOn(e.pid) {
 		w.leaders[e.pid] = &leader{
 			exit: e, all: othersAreEnding(e.pid),
 			wait: firstLook, next: time.Now().Add(firstLook),
@@ -290,9 +292,11 @@ func (w *watch) nextLook() time.Time {
 // if it is none, another thread has its pid now, and if it is one with other threads beside it, the process goes on,
 // or these are about to end as well.
 func livesOn(pid int32) bool {
-	stat, err := readStat("/proc/" + strconv.Itoa(int(pid)))
+	stat, err := readStat(procDir(pid))
 	return err == nil && (stat.threads > 1 || stat.state != 'Z' && stat.state != 'X')
 }
+
+func procDir(pid int32) string { return "/proc/" + strconv.Itoa(int(pid)) }
 
 // othersAreEnding reports whether all threads of a process except the first are about to end. When a process ends as a
 // whole, each of its threads gets SIGKILL before the first one is gone, and the exit code of each is that of the process.
