@@ -94,7 +94,7 @@ func (c *Capture) OwnLog(path string) io.Writer {
 }
 
 // record makes the recording of one process. It is called by a collector's actor.
-func (c *Capture) record(id string, incarnation uint64, cfg config.Collector, notify func(capture.Notice)) *capture.Recording {
+func (c *Capture) record(id string, incarnation uint64, cfg config.Collector, notify func(capture.Notice), watch capture.Forwarder) *capture.Recording {
 	o := cfg.Output.WithDefaults()
 	if o.Target == config.OutputInherit {
 		return nil
@@ -105,6 +105,9 @@ func (c *Capture) record(id string, incarnation uint64, cfg config.Collector, no
 		if f := c.forwarder(also); f != nil {
 			set.Also = append(set.Also, f)
 		}
+	}
+	if watch != nil {
+		set.Also = append(set.Also, watch)
 	}
 	return c.store.Begin(id, incarnation, set)
 }

@@ -147,6 +147,8 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 	case messages.OutputStored:
 		level, text = zerolog.WarnLevel, fmt.Sprintf("its output can be stored again; %d lines (%d bytes) were dropped", f.Lines, f.Bytes)
 		fields = func(z *zerolog.Event) { z.Uint64("lost_lines", f.Lines).Uint64("lost_bytes", f.Bytes) }
+	case messages.NotifyRefused:
+		level, text = zerolog.WarnLevel, "what it says of itself is not done: "+f.Reason
 	case messages.Crashed:
 		level, text = zerolog.ErrorLevel, f.Reason
 	case messages.Added:

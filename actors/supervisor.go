@@ -17,6 +17,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
 	"github.com/proctord/proctor/collector"
+	"github.com/proctord/proctor/collector/notify"
 	"github.com/proctord/proctor/collector/probe"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
@@ -42,6 +43,7 @@ type options struct {
 	capture *Capture
 	child   func(id string, o collector.Options) *actor.Props
 	ask     func(ctx context.Context, p config.Probe, spec platform.Spec) error
+	listen  func(hear func(notify.Message)) notify.Socket
 }
 
 // asking is how many probes are asked at a time.
@@ -65,6 +67,12 @@ func prober(host platform.Host) func(context.Context, config.Probe, platform.Spe
 // WithProbes has probes asked by ask. Without it they really are.
 func WithProbes(ask func(ctx context.Context, p config.Probe, spec platform.Spec) error) Option {
 	return func(o *options) { o.ask = ask }
+}
+
+// WithListen has the sockets on which processes tell of themselves (sd_notify)
+// made by listen. Without it they really are.
+func WithListen(listen func(hear func(notify.Message)) notify.Socket) Option {
+	return func(o *options) { o.listen = listen }
 }
 
 // WithActorSystem puts the supervisor into an actor system that is there
@@ -132,6 +140,10 @@ func settle(opts []Option) *options {
 	if o.env == nil {
 		o.env = os.Environ()
 	}
+	o.env = notify.Without(o.env) // what this program itself was told to say is not for its collectors
+	if o.listen == nil {
+		o.listen = notify.NewServer().Socket
+	}
 	if o.resolve == nil {
 		o.resolve = func(c config.Collector, pm config.ProcessManager) (string, error) {
 			if filepath.IsAbs(c.BinaryPath) {
@@ -152,7 +164,7 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 	if ask == nil {
 		ask = prober(o.host)
 	}
-	children := collector.Options{Host: o.host, Ask: ask, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
+	children := collector.Options{Host: o.host, Ask: ask, Listen: o.listen, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
 	if o.capture != nil {
 		children.Record = o.capture.record
 	}

@@ -31,6 +31,7 @@ type statusDocument struct {
 	Health         string         `json:"health"`
 	HealthReasons  []string       `json:"health_reasons"`
 	Totals         totalsDocument `json:"totals"`
+	Said           *saidDocument  `json:"said"`
 	*inspectFields                // of inspect only
 }
 
@@ -53,6 +54,26 @@ type totalsDocument struct {
 	Faults           uint64  `json:"faults"`
 	Unhealthy        uint64  `json:"unhealthy"`
 	LastStartSeconds float64 `json:"last_start_seconds"`
+}
+
+// A saidDocument is what a process has told of itself; what it has not said
+// anything about is left out.
+type saidDocument struct {
+	Status     string     `json:"status,omitempty"`
+	Reloading  bool       `json:"reloading,omitempty"`
+	Stopping   bool       `json:"stopping,omitempty"`
+	Errno      int        `json:"errno,omitempty"`
+	Error      string     `json:"error,omitempty"`
+	ExitStatus string     `json:"exit_status,omitempty"`
+	MainPID    int        `json:"main_pid,omitempty"`
+	Heartbeat  *time.Time `json:"heartbeat,omitempty"`
+}
+
+func saidOf(s messages.Said) *saidDocument {
+	if s == (messages.Said{}) {
+		return nil
+	}
+	return &saidDocument{s.Status, s.Reloading, s.Stopping, s.Errno, s.Error, s.ExitStatus, s.MainPID, moment(s.Heartbeat)}
 }
 
 type exitDocument struct {
@@ -84,6 +105,7 @@ func documentOf(s messages.Status) statusDocument {
 			s.Totals.Starts, s.Totals.Restarts, s.Totals.SpawnFailures, s.Totals.Clean, s.Totals.Failures,
 			s.Totals.Signals, s.Totals.Forced, s.Totals.Faults, s.Totals.Unhealthy, s.Totals.LastStart.Seconds(),
 		},
+		Said: saidOf(s.Said),
 	}
 }
 

@@ -175,7 +175,7 @@ func (c *call) eventText(e messages.Event) ([]byte, error) {
 func eventKinds() []string {
 	return []string{
 		"added", "removed", "state_changed", "exited", "restart_scheduled", "stop_forced", "terminate_failure", "crashed",
-		"health_changed", "shutting_down", "begun", "config_applied", "audited", "output_lost", "output_stored", "lost",
+		"health_changed", "shutting_down", "begun", "config_applied", "audited", "output_lost", "output_stored", "notify_refused", "lost",
 	}
 }
 
@@ -240,6 +240,8 @@ func factOf(fact messages.Fact) (kind string, document any) {
 		return "crashed", map[string]any{"reason": f.Reason}
 	case messages.HealthChanged:
 		return "health_changed", map[string]any{"from": f.From, "to": f.To, "reason": f.Reason}
+	case messages.NotifyRefused:
+		return "notify_refused", map[string]any{"reason": f.Reason}
 	case messages.ShuttingDown:
 		return "shutting_down", map[string]any{}
 	case messages.Begun:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/proctord/proctor/messages"
@@ -216,6 +217,7 @@ func (c *call) describe(i messages.Inspection) string {
 		health += ": " + strings.Join(i.HealthReasons, "; ")
 	}
 	line("Health", health)
+	line("It says", saidText(i.Said, c.ago))
 	line("Restarts", restartsText(i))
 	if e := i.LastExit; e != nil {
 		line("Last exit", lastExitText(*e))
@@ -231,6 +233,36 @@ func (c *call) describe(i messages.Inspection) string {
 	more := fmt.Sprintf("proctor inspect %s, proctor logs %s", i.ID, i.ID)
 	b.WriteString("\n" + indented("More: "+more, 0, width))
 	return b.String()
+}
+
+// saidText is what a process has told of itself.
+func saidText(s messages.Said, ago func(time.Time) string) string {
+	var parts []string
+	if s.Status != "" {
+		parts = append(parts, string(appendHarmless(nil, []byte(s.Status))))
+	}
+	if s.Reloading {
+		parts = append(parts, "it is reloading")
+	}
+	if s.Stopping {
+		parts = append(parts, "it is ending")
+	}
+	if s.Errno != 0 {
+		parts = append(parts, fmt.Sprintf("error %d (%v)", s.Errno, syscall.Errno(s.Errno)))
+	}
+	if s.Error != "" {
+		parts = append(parts, "error "+string(appendHarmless(nil, []byte(s.Error))))
+	}
+	if s.ExitStatus != "" {
+		parts = append(parts, "exit status "+string(appendHarmless(nil, []byte(s.ExitStatus))))
+	}
+	if s.MainPID != 0 {
+		parts = append(parts, fmt.Sprintf("its main process is %d", s.MainPID))
+	}
+	if !s.Heartbeat.IsZero() {
+		parts = append(parts, "heartbeat "+ago(s.Heartbeat))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func restartsText(i messages.Inspection) string {

@@ -21,6 +21,7 @@ import (
 	"github.com/asynkron/protoactor-go/scheduler"
 	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/collector/lifecycle"
+	"github.com/proctord/proctor/collector/notify"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"github.com/proctord/proctor/platform"
@@ -48,8 +49,13 @@ type Options struct {
 
 	// Record, if set, makes the recording of what one process writes. Where it
 	// returns nil, Stdout and Stderr are given to the process. Notify is told
-	// what happens to output that cannot be stored. Record must not block.
-	Record func(id string, incarnation uint64, cfg config.Collector, notify func(capture.Notice)) *capture.Recording
+	// what happens to output that cannot be stored; watch, if there is one, is given
+	// every record. Record must not block.
+	Record func(id string, incarnation uint64, cfg config.Collector, notify func(capture.Notice), watch capture.Forwarder) *capture.Recording
+
+	// Listen, if set, makes sockets on which processes tell of themselves; hear is
+	// told what is said. It opens nothing and must not block.
+	Listen func(hear func(notify.Message)) notify.Socket
 }
 
 // Props describes the actor of one collector. Whoever spawns an actor from the
@@ -78,6 +84,7 @@ type custody struct {
 	process     platform.Process // nil: nothing is there, nor in the making
 	pid         int
 	startedAt   time.Time
+	socket      notify.Socket      // on which the process tells of itself; nil: there is none
 	recording   *capture.Recording // of what the process writes; nil: nobody records it
 	exit        *messages.Exit     // of the last incarnation that ended
 	kill        time.Duration      // the force timeout to use for an heir
@@ -93,18 +100,29 @@ type collector struct {
 	deferred []order // those to be settled
 
 	graceful, forceAfter time.Duration // of the stop under way
-	forced               bool          // it had to be killed, or was to be
+	abort                platform.Signal
+	forced               bool // it had to be killed, or was to be
 	dying                *messages.Exit
 	storing              bool // it is gone, and what it wrote is not all stored yet
 	permanent            bool
 	unready              bool   // it has not said yet that it is ready, and nobody has asked it to end
 	unhealthy            string // why it is ended by itself, if that is so
 
-	startup time.Duration // how long it may take to be ready
-	checks  *checks       // of this incarnation; nil: there are no probes
+	readiness     config.Readiness
+	isReady       bool          // it has said that it is ready
+	startup       time.Duration // how long it may take to be ready
+	endsUnhealthy bool          // an unhealthy one is ended
+	checks        *checks       // of this incarnation; nil: there are no probes
+
+	said       messages.Said // by this incarnation
+	watchdog   pulse
+	heartbeat  pulse
+	ending     pulse
+	beatWithin time.Duration // the time from one heartbeat to the next, if it sends any
 
 	disarm func()
-	timer  uint64 // tells the timer that runs from those before it
+	timer  uint64    // tells the timer that runs from those before it
+	began  time.Time // when it did
 
 	// What others have to hear at the end of a message, in this order.
 	reported messages.Report
@@ -175,6 +193,16 @@ func (c *collector) Receive(ctx actor.Context) {
 		c.ask(ctx, m)
 	case answer:
 		c.hearAnswer(ctx, m)
+	case notified:
+		if m.incarnation == c.incarnation && c.process != nil {
+			c.hearSaid(ctx, m.message)
+		}
+	case ready:
+		if m.incarnation == c.incarnation && c.process != nil {
+			c.hearReady(ctx, m.err)
+		}
+	case late:
+		c.overdue(ctx, m)
 	case complaint:
 		c.complain(ctx, m.notice)
 	case expired:
@@ -208,6 +236,9 @@ func (c *collector) letGo() {
 	c.disarm()
 	if c.checks != nil {
 		c.checks.rest()
+	}
+	for _, p := range c.pulses() {
+		p.rest()
 	}
 	if c.process != nil {
 		c.process.Kill()
@@ -252,15 +283,19 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 		for _, limit := range n.Unmet {
 			ctx.Logger().Warn("a limit is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
 		}
-		if c.checks != nil && c.checks.needed {
-			c.unready = true
-			c.handle(ctx, lifecycle.Execed)
+		if c.readiness == config.ReadyExec {
+			c.handle(ctx, lifecycle.Spawned)
 			return
 		}
-		c.handle(ctx, lifecycle.Spawned)
+		c.unready = true
+		events := []lifecycle.Event{lifecycle.Execed}
+		if c.isReady && c.state == lifecycle.Spawning {
+			events = append(events, lifecycle.Ready)
+		}
+		c.handle(ctx, events...)
 	case platform.SpawnFailed:
 		var missing *config.NotFoundError
-		c.permanent = errors.As(n.Err, &missing) || errors.Is(n.Err, fs.ErrNotExist)
+		c.permanent = errors.As(n.Err, &missing) || errors.Is(n.Err, fs.ErrNotExist) || errors.Is(n.Err, notify.ErrNotSupported) || errors.Is(n.Err, platform.ErrNotSupported)
 		if c.recording != nil {
 			c.recording.Finish(func(capture.Ending) {}) // there is nothing to wait for
 		}
@@ -329,6 +364,10 @@ func (c *collector) conclude(e *messages.Exit) {
 		c.checks.rest()
 		c.checks = nil
 	}
+	if c.socket != nil {
+		c.socket.Close()
+		c.socket = nil
+	}
 }
 
 func (c *collector) exitOf(e platform.Exit) *messages.Exit {
@@ -385,6 +424,7 @@ func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
 		}
 	}
 	c.check(ctx)
+	c.pulsate(ctx)
 	c.flush(ctx)
 }
 
@@ -396,6 +436,11 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 	case lifecycle.Terminate:
 		if err := c.process.Terminate(); err != nil && !errors.Is(err, platform.ErrNotRunning) {
 			ctx.Logger().Warn("a collector cannot be asked to end, and is killed", "collector", c.id, "pid", c.pid, "error", err)
+			return []lifecycle.Event{lifecycle.GraceExpired}
+		}
+	case lifecycle.Abort:
+		if err := c.process.Signal(c.abort, false); err != nil && !errors.Is(err, platform.ErrNotRunning) {
+			ctx.Logger().Warn("a collector that hangs cannot be sent a signal, and is killed", "collector", c.id, "pid", c.pid, "error", err)
 			return []lifecycle.Event{lifecycle.GraceExpired}
 		}
 	case lifecycle.TerminateOrphans:
@@ -448,11 +493,20 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	c.incarnation++
 	c.startup = cfg.StartupTimeout
 	c.kill, c.forceAfter, c.graceful = cfg.ForceTimeout, cfg.ForceTimeout, cfg.GracefulTimeout
-	stop, err := platform.ParseSignal(cmp.Or(cfg.StopSignal, "SIGTERM"))
-	if err != nil {
-		c.conclude(&messages.Exit{Incarnation: c.incarnation, Code: -1, At: time.Now(), SpawnError: err.Error()})
+	c.readiness, c.isReady, c.endsUnhealthy = cmp.Or(cfg.Readiness, config.ReadyExec), false, cfg.RestartOnUnhealthy != config.Off
+	c.said = messages.Said{}
+	c.newPulses(cfg, m.Manager)
+	refused := func(why string) []lifecycle.Event {
+		c.conclude(&messages.Exit{Incarnation: c.incarnation, Code: -1, At: time.Now(), SpawnError: why})
 		c.permanent = true
 		return []lifecycle.Event{lifecycle.SpawnFailed}
+	}
+	stop, err := platform.ParseSignal(cmp.Or(cfg.StopSignal, "SIGTERM"))
+	if err != nil {
+		return refused(err.Error())
+	}
+	if c.abort, err = platform.ParseSignal(cmp.Or(cfg.WatchdogSignal, config.DefaultWatchdogSignal)); err != nil {
+		return refused(err.Error())
 	}
 	spec := platform.Spec{
 		Label:      c.id,
@@ -471,13 +525,28 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	}
 	if record := c.options.Record; record != nil {
 		root, self := ctx.ActorSystem().Root, ctx.Self()
-		c.recording = record(c.id, c.incarnation, cfg, func(n capture.Notice) { root.Send(self, complaint{n}) })
+		c.recording = record(c.id, c.incarnation, cfg, func(n capture.Notice) { root.Send(self, complaint{n}) }, c.lineWatch(ctx, cfg))
 	}
 	if c.recording != nil {
 		spec.Output = c.recording.Open
 	}
+	switch {
+	case c.readiness == config.ReadyLog && c.recording == nil:
+		return refused(`with readiness = "log" its output has to be captured, and here it is not`)
+	case c.readiness == config.ReadyFD:
+		c.readsDescriptor(ctx, cfg, &spec)
+	}
 	c.checks = newChecks(cfg, spec)
+	if cfg.Notifies() {
+		if c.options.Listen == nil {
+			return refused("it cannot be given a socket to tell of itself: nobody listens here")
+		}
+		c.tellsOf(ctx, cfg, &spec)
+	}
 	c.process = c.options.Host.Start(spec, c.listener(ctx))
+	if c.socket != nil {
+		c.socket.Attend(c.process.Holds)
+	}
 	return nil
 }
 
@@ -539,6 +608,7 @@ func (c *collector) startTimer(ctx actor.Context, after time.Duration, event lif
 	c.stopTimer()
 	timers := scheduler.NewTimerScheduler(ctx.ActorSystem().Root)
 	c.disarm = timers.SendOnce(after, ctx.Self(), expired{c.timer, event})
+	c.began = time.Now()
 }
 
 func (c *collector) stopTimer() {
@@ -583,7 +653,7 @@ func (c *collector) answer(o order, err *messages.Error) {
 // flush tells the supervisor what has changed, and then what became of its
 // orders: who is answered finds things the way the answer says.
 func (c *collector) flush(ctx actor.Context) {
-	if now := c.snapshot(); c.ended || len(c.facts) > 0 || now.State != c.reported.State || now.PID != c.reported.PID || now.Alive != c.reported.Alive || now.Checked != c.reported.Checked || now.Health != c.reported.Health || now.HealthReason != c.reported.HealthReason {
+	if now := c.snapshot(); c.ended || len(c.facts) > 0 || now.State != c.reported.State || now.PID != c.reported.PID || now.Alive != c.reported.Alive || now.Checked != c.reported.Checked || now.Health != c.reported.Health || now.HealthReason != c.reported.HealthReason || now.Said != c.reported.Said {
 		c.report(ctx)
 	}
 	for _, a := range c.answers {
@@ -606,7 +676,7 @@ func (c *collector) snapshot() messages.Report {
 		Checked: checked, Health: health, HealthReason: reason,
 		ID: c.id, State: c.state.Public(), Incarnation: c.incarnation,
 		PID: c.pid, StartedAt: c.startedAt, Alive: c.state.Alive(),
-		Exit: c.exit, Permanent: c.permanent, Detail: c.state.String(),
+		Exit: c.exit, Permanent: c.permanent, Said: c.said, Detail: c.state.String(),
 	}
 }
 

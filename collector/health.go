@@ -17,11 +17,9 @@ import (
 // checks are the probes of one incarnation, and what they have told so far.
 type checks struct {
 	spec      platform.Spec // of the process: an exec probe runs in the same place
-	restart   bool          // an unhealthy one is ended
 	startup   *check
 	readiness *check
 	liveness  *check
-	needed    bool // the process counts as up when the readiness probe says so
 
 	running context.Context // nil: nobody is asked now
 	stop    context.CancelFunc
@@ -54,7 +52,7 @@ func (tick) IgnoreDeadLetterLogging() {}
 
 // newChecks returns nil if there are no probes.
 func newChecks(cfg config.Collector, spec platform.Spec) *checks {
-	k := &checks{spec: spec, restart: cfg.RestartOnUnhealthy != config.Off, needed: cfg.Readiness == config.ReadyProbe}
+	k := &checks{spec: spec}
 	none := true
 	for _, c := range []struct {
 		name  string
@@ -93,7 +91,7 @@ func (c *collector) check(ctx actor.Context) {
 	if k == nil || c.options.Ask == nil {
 		return
 	}
-	up := c.state == lifecycle.Running || c.state == lifecycle.Readying
+	up := c.up() && !c.said.Stopping
 	switch {
 	case up && k.running == nil:
 		k.running, k.stop = context.WithCancel(context.Background()) //nolint:forbidigo // an actor has no caller: it ends with the process
@@ -162,9 +160,9 @@ func (c *collector) hearAnswer(ctx actor.Context, a answer) {
 		}
 		c.flush(ctx)
 		return
-	case changed && a.check == k.readiness && c.state == lifecycle.Readying && k.readiness.tally.Passing():
-		c.handle(ctx, lifecycle.Ready)
-	case changed && a.check.tally.Failing() && (a.check == k.startup || a.check == k.liveness && k.restart):
+	case changed && a.check == k.readiness && c.readiness == config.ReadyProbe && k.readiness.tally.Passing():
+		c.handle(ctx, c.nowReady()...)
+	case changed && a.check.tally.Failing() && (a.check == k.startup || a.check == k.liveness && c.endsUnhealthy):
 		c.unhealthy = fmt.Sprintf("its %s probe %s", a.check.name, a.check.tally.Failure())
 		c.handle(ctx, lifecycle.Unhealthy)
 		return
@@ -176,22 +174,34 @@ func (c *collector) hearAnswer(ctx actor.Context, a answer) {
 	}
 }
 
-// health is what the probes tell; ok is false if there are none.
+// health is what is known of how well the process works; ok is false if nothing
+// is, beyond its state.
 func (c *collector) health() (health messages.Health, reason string, ok bool) {
 	k := c.checks
+	probed := k != nil && c.options.Ask != nil
+	for _, p := range c.pulses() {
+		ok = ok || p.limit > 0
+		if p.missed != "" && c.process != nil {
+			return messages.HealthUnhealthy, p.missed, true
+		}
+	}
 	switch {
-	case k == nil || c.options.Ask == nil:
+	case c.process == nil || !probed && !ok:
 		return messages.HealthUnknown, "", false
-	case k.starting():
+	case c.said.Stopping:
+		return messages.HealthUnknown, "it says that it is ending", true
+	case probed && k.starting():
 		return messages.HealthUnknown, "its startup probe has not succeeded yet", true
-	case k.liveness != nil && k.liveness.tally.Failing():
+	case probed && k.liveness != nil && k.liveness.tally.Failing():
 		return messages.HealthUnhealthy, "its liveness probe " + k.liveness.tally.Failure(), true
-	case k.readiness != nil && k.readiness.tally.Failing():
+	case probed && k.readiness != nil && k.readiness.tally.Failing():
 		return messages.HealthDegraded, "its readiness probe " + k.readiness.tally.Failure(), true
-	case k.readiness != nil && !k.readiness.tally.Passing():
+	case probed && k.readiness != nil && !k.readiness.tally.Passing():
 		return messages.HealthUnknown, "its readiness probe has not succeeded yet", true
-	case k.liveness != nil && !k.liveness.tally.Passing():
+	case probed && k.liveness != nil && !k.liveness.tally.Passing():
 		return messages.HealthUnknown, "its liveness probe has not succeeded yet", true
+	case c.unready:
+		return messages.HealthUnknown, "it has not said yet that it is ready", true
 	}
 	return messages.HealthHealthy, "", true
 }

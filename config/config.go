@@ -148,6 +148,22 @@ type Collector struct {
 	Readiness      Readiness
 	StartupTimeout time.Duration
 
+	// ReadinessFD is the descriptor that ReadyFD is about. Zero: 3.
+	// ReadinessPattern is the expression that ReadyLog is about.
+	ReadinessFD      int
+	ReadinessPattern string
+
+	// Notify gives it a socket to tell of itself (sd_notify). Unsaid: where
+	// Readiness, Watchdog or Activity need one.
+	Notify Switch
+
+	// Watchdog is the time within which a collector that is up has to say again
+	// and again, by WATCHDOG=1, that it is alive. Zero: it need not. One that does
+	// not is unhealthy and, unless RestartOnUnhealthy is Off, ended, which counts
+	// as a crash: first by WatchdogSignal (empty: SIGABRT), then as in a stop.
+	Watchdog       time.Duration
+	WatchdogSignal string
+
 	// The probes ask a collector that runs how it is. While StartupProbe has not
 	// succeeded the others wait; if it fails too often, the collector is ended,
 	// which counts as a crash. One whose ReadinessProbe fails is degraded; one

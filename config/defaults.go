@@ -53,6 +53,12 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	fill(&c.Kind, Service)
 	fill(&c.Readiness, ReadyExec)
 	fill(&c.StartupTimeout, DefaultStartupTimeout)
+	if c.Readiness == ReadyFD {
+		fill(&c.ReadinessFD, DefaultReadinessFD)
+	}
+	if c.Watchdog > 0 {
+		fill(&c.WatchdogSignal, DefaultWatchdogSignal)
+	}
 	fill(&c.RestartOnUnhealthy, On)
 	for _, p := range []*Probe{&c.Liveness, &c.ReadinessProbe, &c.StartupProbe} {
 		if p.Set() {

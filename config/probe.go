@@ -117,36 +117,3 @@ func (f *findings) hostPort(key, address string) {
 		f.add(key, address, quote(address)+" is not host:port", `write one like "127.0.0.1:5432"`)
 	}
 }
-
-// Readiness says when a collector that has been started counts as up.
-type Readiness string
-
-// The ways to tell, in the words of the configuration file.
-const (
-	ReadyExec  Readiness = "exec"  // as soon as it has been exec'ed
-	ReadyProbe Readiness = "probe" // when its readiness_probe succeeds
-)
-
-// DefaultStartupTimeout is how long a collector may take to be ready.
-const DefaultStartupTimeout = 60 * time.Second
-
-func (f *findings) health(key func(parts ...string) string, c Collector) {
-	within := func(name string) func(parts ...string) string {
-		return func(parts ...string) string { return key(append([]string{name}, parts...)...) }
-	}
-	f.probe(within("liveness"), c.Liveness, true)
-	f.probe(within("startup_probe"), c.StartupProbe, true)
-	f.probe(within("readiness_probe"), c.ReadinessProbe, false)
-	f.time(key("startup_timeout_seconds"), c.StartupTimeout)
-	switch c.Readiness {
-	case "", ReadyExec:
-	case ReadyProbe:
-		if !c.ReadinessProbe.Set() {
-			f.add(key("readiness"), string(c.Readiness), `readiness = "probe" needs a readiness_probe`,
-				"add [collectors.<id>.readiness_probe] with one of exec, http, tcp, grpc and unix")
-		}
-	default:
-		f.add(key("readiness"), string(c.Readiness), quote(string(c.Readiness))+" is not a way to tell that a collector is ready",
-			didYouMean(string(c.Readiness), []string{string(ReadyExec), string(ReadyProbe)}))
-	}
-}

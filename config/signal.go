@@ -48,11 +48,29 @@ func signalName(word, system string) (name string, ok bool) {
 	return name, slices.Contains(signals, name) || slices.Contains(systemSignals[system], name)
 }
 
+// signalName checks the name of a signal, if there is one.
+func (f *findings) signalName(key, word string) {
+	if word != "" {
+		if message, hint := signalProblem(word); message != "" {
+			f.add(key, word, message, hint)
+		}
+	}
+}
+
 // stopSignalProblem says why a stop_signal cannot work, or nothing.
 func stopSignalProblem(word string) (message, hint string) {
-	name, ok := signalName(word, runtime.GOOS)
-	switch {
-	case !ok:
+	if message, hint := signalProblem(word); message != "" {
+		return message, hint
+	}
+	if name, _ := signalName(word, runtime.GOOS); name == "STOP" {
+		return "SIGSTOP suspends a process and never ends it", `use "SIGTERM", or "SIGINT", "SIGQUIT", "SIGHUP"`
+	}
+	return "", ""
+}
+
+// signalProblem says why a word names no signal, or nothing.
+func signalProblem(word string) (message, hint string) {
+	if name, ok := signalName(word, runtime.GOOS); !ok {
 		var names []string
 		for _, name := range slices.Concat(signals, systemSignals[runtime.GOOS]) {
 			names = append(names, "SIG"+name)
@@ -61,8 +79,6 @@ func stopSignalProblem(word string) (message, hint string) {
 			return "no signal has the name " + quote(word), `did you mean "` + near + `"?`
 		}
 		return "no signal has the name " + quote(word), `use a name like "SIGTERM", "SIGINT", "SIGQUIT" or "SIGHUP"`
-	case name == "STOP":
-		return "SIGSTOP suspends a process and never ends it", `use "SIGTERM", or "SIGINT", "SIGQUIT", "SIGHUP"`
 	}
 	return "", ""
 }

@@ -76,6 +76,9 @@ type Report struct {
 	Health       Health
 	HealthReason string
 
+	// Said is what the process has told of itself.
+	Said Said
+
 	// Detail is where the child really is, in its own words, for people who look
 	// for a fault.
 	Detail string

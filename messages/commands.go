@@ -314,6 +314,20 @@ type Status struct {
 	HealthSince   time.Time // when Health began
 
 	Totals Totals // since the collector is known
+
+	Said Said // of the process that is there
+}
+
+// Said is what a process has told of itself: by sd_notify, or as a heartbeat.
+type Said struct {
+	Status     string // in its own words
+	Reloading  bool
+	Stopping   bool   // it is ending by itself
+	Errno      int    // the number of an error of the system that it has met
+	Error      string // the name of an error
+	ExitStatus string
+	MainPID    int       // the process of its tree that it says is the main one
+	Heartbeat  time.Time // the last sign of life, to about a second
 }
 
 // Totals count what has happened to a collector since it is known.

@@ -112,6 +112,10 @@ type (
 	// the log has a mark where they are missing.
 	OutputStored struct{ Lines, Bytes uint64 }
 
+	// NotifyRefused says that something a process has told of itself (sd_notify)
+	// is not done, and why. Each kind is told once a process.
+	NotifyRefused struct{ Reason string }
+
 	// Lost stands in the place of events that a slow subscriber missed.
 	Lost struct{ Count uint64 }
 )
@@ -131,6 +135,7 @@ func (ConfigApplied) fact()    {}
 func (Audited) fact()          {}
 func (OutputLost) fact()       {}
 func (OutputStored) fact()     {}
+func (NotifyRefused) fact()    {}
 func (Lost) fact()             {}
 
 // String describes how a process ended in words: "exit code 3", "signal

@@ -158,7 +158,7 @@ func (c *child) status(pm config.ProcessManager, now time.Time) messages.Status 
 		ID: c.id, Type: c.config.Type, State: c.state(),
 		PID: c.report.PID, Incarnation: c.report.Incarnation,
 		Since: c.since, StartedAt: c.report.StartedAt,
-		RestartCount: c.count, NextRestart: c.next, LastExit: c.report.Exit, Reason: c.reason, Totals: c.totals,
+		RestartCount: c.count, NextRestart: c.next, LastExit: c.report.Exit, Reason: c.reason, Totals: c.totals, Said: c.report.Said,
 	}
 	if status.NextRestart.IsZero() {
 		status.NextRestart = c.retry

@@ -24,10 +24,11 @@ var layers = map[string][]string{
 	"collector/capture":         {},
 	"collector/capture/forward": {"collector/capture"},
 	"collector/probe":           {"config", "platform"},
-	"collector":                 {"collector/capture", "collector/probe", "collector/lifecycle", "config", "messages", "platform"},
+	"collector/notify":          {},
+	"collector":                 {"collector/capture", "collector/lifecycle", "collector/notify", "collector/probe", "config", "messages", "platform"},
 	"supervisor/restart":        {"config"},
 	"supervisor":                {"config", "messages", "supervisor/restart"}, // never collector: they only talk
-	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "collector/probe", "config", "messages", "platform", "supervisor"},
+	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "collector/notify", "collector/probe", "config", "messages", "platform", "supervisor"},
 	"actors/control/proctorv1":  {}, // generated
 	"actors/control":            {"actors", "actors/control/proctorv1", "config", "config/toml", "messages"},
 	"cmd/internal/jsonlines":    {},
@@ -47,6 +48,7 @@ var forbidden = map[string]map[string]string{
 	"config":              {"github.com/asynkron/protoactor-go/": "settings know no actors", "github.com/pelletier/go-toml/": "reading files is config/toml's"},
 	"collector/lifecycle": {"github.com/asynkron/protoactor-go/": "it is a function", "os": "it is a function", "time": "it reads no clock", "sync": "it is a function"},
 	"collector/capture":   {"github.com/asynkron/protoactor-go/": "it knows no actors", "github.com/rs/zerolog": "it tells its owner"},
+	"collector/notify":    {"github.com/asynkron/protoactor-go/": "it knows no actors", "github.com/rs/zerolog": "it tells its owner"},
 	"supervisor/restart":  {"github.com/asynkron/protoactor-go/": "it is arithmetic", "os": "it is arithmetic", "math/rand/v2": "its dice are given to it", "sync": "it is arithmetic"},
 	"collector":           {"sync": "state belongs to the mailbox", "os/exec": "that is platform's", "syscall": "that is platform's", "golang.org/x/sys/": "that is platform's"},
 	"supervisor":          {"sync": "state belongs to the mailbox", "os": "it owns no process", "os/exec": "it owns no process", "syscall": "it owns no process", "github.com/rs/zerolog": "it says events; logging them is the façade's"},

@@ -254,6 +254,8 @@ func (d *decoder) collector(id string, c *pb.CollectorConfig) config.Collector {
 		Readiness: config.Readiness(c.Readiness), StartupTimeout: d.seconds(key("startup_timeout_seconds"), c.StartupTimeoutSeconds),
 		Liveness: d.probe(key("liveness"), c.Liveness), ReadinessProbe: d.probe(key("readiness_probe"), c.ReadinessProbe),
 		StartupProbe: d.probe(key("startup_probe"), c.StartupProbe), RestartOnUnhealthy: decodeSwitch(c.RestartOnUnhealthy),
+		ReadinessFD: d.count(key("readiness_fd"), c.ReadinessFd), ReadinessPattern: c.ReadinessPattern, Notify: decodeSwitch(c.Notify),
+		Watchdog: d.seconds(key("watchdog_seconds"), c.WatchdogSeconds), WatchdogSignal: c.WatchdogSignal,
 	}
 }
 
@@ -358,6 +360,14 @@ func (d *decoder) status(s *pb.CollectorStatus) messages.Status {
 			Starts: t.GetStarts(), Restarts: t.GetRestarts(), SpawnFailures: t.GetSpawnFailures(), Clean: t.GetClean(), Failures: t.GetFailures(),
 			Signals: t.GetSignals(), Forced: t.GetForced(), Faults: t.GetFaults(), LastStart: fromSeconds(t.GetLastStartSeconds()), Unhealthy: t.GetUnhealthy(),
 		},
+		Said: decodeSaid(s.GetSaid()),
+	}
+}
+
+func decodeSaid(s *pb.Said) messages.Said {
+	return messages.Said{
+		Status: s.GetStatus(), Reloading: s.GetReloading(), Stopping: s.GetStopping(), Errno: int(s.GetErrno()), Error: s.GetError(),
+		ExitStatus: s.GetExitStatus(), MainPID: int(s.GetMainPid()), Heartbeat: decodeTime(s.GetHeartbeat()),
 	}
 }
 
@@ -476,6 +486,8 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 	case *pb.Event_HealthChanged:
 		h := f.HealthChanged
 		e.Fact = messages.HealthChanged{From: health(h.GetFrom()), To: health(h.GetTo()), Reason: h.GetReason()}
+	case *pb.Event_NotifyRefused:
+		e.Fact = messages.NotifyRefused{Reason: f.NotifyRefused.GetReason()}
 	case *pb.Event_Lost:
 		e.Fact = messages.Lost{Count: f.Lost.GetCount()}
 	default:

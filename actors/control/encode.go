@@ -202,6 +202,8 @@ func encodeCollector(c config.Collector) *pb.CollectorConfig {
 		Readiness: text(string(c.Readiness)), StartupTimeoutSeconds: c.StartupTimeout.Seconds(),
 		Liveness: encodeProbe(c.Liveness), ReadinessProbe: encodeProbe(c.ReadinessProbe), StartupProbe: encodeProbe(c.StartupProbe),
 		RestartOnUnhealthy: encodeSwitch(c.RestartOnUnhealthy),
+		ReadinessFd:        int32(c.ReadinessFD), ReadinessPattern: text(c.ReadinessPattern), Notify: encodeSwitch(c.Notify),
+		WatchdogSeconds: c.Watchdog.Seconds(), WatchdogSignal: text(c.WatchdogSignal),
 	}
 }
 
@@ -274,6 +276,17 @@ func encodeStatus(s messages.Status) *pb.CollectorStatus {
 			Starts: t.Starts, Restarts: t.Restarts, SpawnFailures: t.SpawnFailures, Clean: t.Clean, Failures: t.Failures,
 			Signals: t.Signals, Forced: t.Forced, Faults: t.Faults, LastStartSeconds: t.LastStart.Seconds(), Unhealthy: t.Unhealthy,
 		},
+		Said: encodeSaid(s.Said),
+	}
+}
+
+func encodeSaid(s messages.Said) *pb.Said {
+	if s == (messages.Said{}) {
+		return nil
+	}
+	return &pb.Said{
+		Status: text(s.Status), Reloading: s.Reloading, Stopping: s.Stopping, Errno: int32(s.Errno), Error: text(s.Error),
+		ExitStatus: text(s.ExitStatus), MainPid: uint32(s.MainPID), Heartbeat: encodeTime(s.Heartbeat),
 	}
 }
 
@@ -378,6 +391,8 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_OutputStored{OutputStored: &pb.OutputStored{Lines: f.Lines, Bytes: f.Bytes}}
 	case messages.HealthChanged:
 		w.Fact = &pb.Event_HealthChanged{HealthChanged: &pb.HealthChanged{From: pb.Health(f.From + 1), To: pb.Health(f.To + 1), Reason: text(f.Reason)}}
+	case messages.NotifyRefused:
+		w.Fact = &pb.Event_NotifyRefused{NotifyRefused: &pb.NotifyRefused{Reason: text(f.Reason)}}
 	case messages.Lost:
 		w.Fact = &pb.Event_Lost{Lost: &pb.Lost{Count: f.Count}}
 	default:

@@ -30,7 +30,7 @@ var travelling = []any{
 var facts = []messages.Fact{
 	messages.Added{}, messages.Removed{}, messages.StateChanged{}, messages.Exited{}, messages.RestartScheduled{}, messages.StopForced{},
 	messages.TerminateFailure{}, messages.Crashed{}, messages.ShuttingDown{}, messages.Begun{}, messages.ConfigApplied{}, messages.Audited{},
-	messages.OutputLost{}, messages.OutputStored{}, messages.Lost{}, messages.HealthChanged{},
+	messages.OutputLost{}, messages.OutputStored{}, messages.Lost{}, messages.HealthChanged{}, messages.NotifyRefused{},
 }
 
 // unsent are fields that do not travel, and why.

@@ -40,6 +40,7 @@ var (
 	neverReady    = zero[time.Duration]{refuse: "use more than 0, or leave it out for 60"}
 	neverProbed   = zero[time.Duration]{refuse: "use more than 0, or leave it out for its default"}
 	neverCounts   = zero[int]{refuse: "use 1 or more, or leave it out for its default"}
+	neverFD       = zero[int]{refuse: "use a number from 3 on, or leave it out for 3"}
 	neverBeats    = zero[int]{refuse: "use 1 or more, or leave it out for 3"}
 )
 
@@ -103,8 +104,18 @@ var collectorKeys = keyTable[col]{
 			func(c *col) *time.Duration { return &c.ForceTimeout }).also("default_force_timeout_seconds"),
 		word("stop_signal", `signal that asks the collector to end, by name or number; default "SIGTERM"; on Windows always CTRL_BREAK`,
 			func(c *col) *string { return &c.StopSignal }).also("stopsignal", "killsignal", "kill_signal"),
-		word("readiness", `when a collector that was started counts as up: "exec" (the default) as soon as it is executed, "probe" when its readiness_probe succeeds`,
+		word("readiness", `when a collector that was started counts as up: "exec" (the default) as soon as it is executed, "probe" when its readiness_probe succeeds, "notify" when it says READY=1 (sd_notify), "fd" when it has written a line feed to readiness_fd, "log" when a line of its output matches readiness_pattern`,
 			func(c *col) *config.Readiness { return &c.Readiness }),
+		count("readiness_fd", `descriptor that readiness = "fd" is about; default 3`, neverFD,
+			func(c *col) *int { return &c.ReadinessFD }).also("notification_fd", "notification-fd", "ready_fd"),
+		word("readiness_pattern", `expression that readiness = "log" is about`,
+			func(c *col) *string { return &c.ReadinessPattern }).also("ready_log_line", "readiness_log", "ready_pattern"),
+		toggle("notify", "give it a socket to tell of itself (NOTIFY_SOCKET, sd_notify); default: where readiness, watchdog_seconds or activity need one",
+			func(c *col) *config.Switch { return &c.Notify }).also("notifyaccess", "sd_notify"),
+		seconds("watchdog_seconds", "time within which it has to say WATCHDOG=1 again and again; 0, the default, is none", zero[time.Duration]{},
+			func(c *col) *time.Duration { return &c.Watchdog }).also("watchdogsec", "watchdog"),
+		word("watchdog_signal", `signal for one that does not, before it is ended; default "SIGABRT"`,
+			func(c *col) *string { return &c.WatchdogSignal }).also("watchdogsignal"),
 		seconds("startup_timeout_seconds", "time that it may take to be ready; default 60", neverReady,
 			func(c *col) *time.Duration { return &c.StartupTimeout }).also("startsecs", "timeoutstartsec", "start_timeout"),
 		nested("liveness", probeKeys("liveness"), func(c *col) *config.Probe { return &c.Liveness }).also("liveness_probe", "livenessprobe", "healthcheck", "health_check"),

@@ -686,13 +686,18 @@ type CollectorConfig struct {
 	Group               string          `protobuf:"bytes,24,opt,name=group,proto3" json:"group,omitempty"`
 	SupplementaryGroups *StringList     `protobuf:"bytes,25,opt,name=supplementary_groups,json=supplementaryGroups,proto3" json:"supplementary_groups,omitempty"`
 	ResourceLimits      *ResourceLimits `protobuf:"bytes,26,opt,name=resource_limits,json=resourceLimits,proto3" json:"resource_limits,omitempty"`
-	// "exec" or "probe".
+	// "exec", "probe", "notify", "fd" or "log".
 	Readiness             string  `protobuf:"bytes,27,opt,name=readiness,proto3" json:"readiness,omitempty"`
 	StartupTimeoutSeconds float64 `protobuf:"fixed64,28,opt,name=startup_timeout_seconds,json=startupTimeoutSeconds,proto3" json:"startup_timeout_seconds,omitempty"`
 	Liveness              *Probe  `protobuf:"bytes,29,opt,name=liveness,proto3" json:"liveness,omitempty"`
 	ReadinessProbe        *Probe  `protobuf:"bytes,30,opt,name=readiness_probe,json=readinessProbe,proto3" json:"readiness_probe,omitempty"`
 	StartupProbe          *Probe  `protobuf:"bytes,31,opt,name=startup_probe,json=startupProbe,proto3" json:"startup_probe,omitempty"`
 	RestartOnUnhealthy    *bool   `protobuf:"varint,32,opt,name=restart_on_unhealthy,json=restartOnUnhealthy,proto3,oneof" json:"restart_on_unhealthy,omitempty"`
+	ReadinessFd           int32   `protobuf:"varint,60,opt,name=readiness_fd,json=readinessFd,proto3" json:"readiness_fd,omitempty"`
+	ReadinessPattern      string  `protobuf:"bytes,61,opt,name=readiness_pattern,json=readinessPattern,proto3" json:"readiness_pattern,omitempty"`
+	Notify                *bool   `protobuf:"varint,62,opt,name=notify,proto3,oneof" json:"notify,omitempty"`
+	WatchdogSeconds       float64 `protobuf:"fixed64,63,opt,name=watchdog_seconds,json=watchdogSeconds,proto3" json:"watchdog_seconds,omitempty"`
+	WatchdogSignal        string  `protobuf:"bytes,64,opt,name=watchdog_signal,json=watchdogSignal,proto3" json:"watchdog_signal,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -949,6 +954,41 @@ func (x *CollectorConfig) GetRestartOnUnhealthy() bool {
 		return *x.RestartOnUnhealthy
 	}
 	return false
+}
+
+func (x *CollectorConfig) GetReadinessFd() int32 {
+	if x != nil {
+		return x.ReadinessFd
+	}
+	return 0
+}
+
+func (x *CollectorConfig) GetReadinessPattern() string {
+	if x != nil {
+		return x.ReadinessPattern
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetNotify() bool {
+	if x != nil && x.Notify != nil {
+		return *x.Notify
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetWatchdogSeconds() float64 {
+	if x != nil {
+		return x.WatchdogSeconds
+	}
+	return 0
+}
+
+func (x *CollectorConfig) GetWatchdogSignal() string {
+	if x != nil {
+		return x.WatchdogSignal
+	}
+	return ""
 }
 
 // ResourceLimits are what the processes of a collector may use at most.
@@ -1688,7 +1728,9 @@ type CollectorStatus struct {
 	HealthReasons []string `protobuf:"bytes,14,rep,name=health_reasons,json=healthReasons,proto3" json:"health_reasons,omitempty"`
 	Totals        *Totals  `protobuf:"bytes,15,opt,name=totals,proto3" json:"totals,omitempty"`
 	// When the health began.
-	HealthSince   *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
+	HealthSince *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
+	// What the process has told of itself.
+	Said          *Said `protobuf:"bytes,40,opt,name=said,proto3" json:"said,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1835,6 +1877,118 @@ func (x *CollectorStatus) GetHealthSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *CollectorStatus) GetSaid() *Said {
+	if x != nil {
+		return x.Said
+	}
+	return nil
+}
+
+// Said is what a process has told of itself (sd_notify, heartbeats).
+type Said struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Status    string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	Reloading bool                   `protobuf:"varint,2,opt,name=reloading,proto3" json:"reloading,omitempty"`
+	Stopping  bool                   `protobuf:"varint,3,opt,name=stopping,proto3" json:"stopping,omitempty"`
+	// The number of the system's error that it has met.
+	Errno int32 `protobuf:"varint,4,opt,name=errno,proto3" json:"errno,omitempty"`
+	// The name of that error.
+	Error      string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	ExitStatus string `protobuf:"bytes,6,opt,name=exit_status,json=exitStatus,proto3" json:"exit_status,omitempty"`
+	// The process that it says is the main one.
+	MainPid uint32 `protobuf:"varint,7,opt,name=main_pid,json=mainPid,proto3" json:"main_pid,omitempty"`
+	// The last sign of life, to about a second.
+	Heartbeat     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Said) Reset() {
+	*x = Said{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Said) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Said) ProtoMessage() {}
+
+func (x *Said) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Said.ProtoReflect.Descriptor instead.
+func (*Said) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Said) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Said) GetReloading() bool {
+	if x != nil {
+		return x.Reloading
+	}
+	return false
+}
+
+func (x *Said) GetStopping() bool {
+	if x != nil {
+		return x.Stopping
+	}
+	return false
+}
+
+func (x *Said) GetErrno() int32 {
+	if x != nil {
+		return x.Errno
+	}
+	return 0
+}
+
+func (x *Said) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Said) GetExitStatus() string {
+	if x != nil {
+		return x.ExitStatus
+	}
+	return ""
+}
+
+func (x *Said) GetMainPid() uint32 {
+	if x != nil {
+		return x.MainPid
+	}
+	return 0
+}
+
+func (x *Said) GetHeartbeat() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Heartbeat
+	}
+	return nil
+}
+
 // StartCollectorRequest asks for a start.
 type StartCollectorRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1849,7 +2003,7 @@ type StartCollectorRequest struct {
 
 func (x *StartCollectorRequest) Reset() {
 	*x = StartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2015,7 @@ func (x *StartCollectorRequest) String() string {
 func (*StartCollectorRequest) ProtoMessage() {}
 
 func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2028,7 @@ func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StartCollectorRequest) GetId() string {
@@ -1910,7 +2064,7 @@ type StartCollectorResponse struct {
 
 func (x *StartCollectorResponse) Reset() {
 	*x = StartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2076,7 @@ func (x *StartCollectorResponse) String() string {
 func (*StartCollectorResponse) ProtoMessage() {}
 
 func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2089,7 @@ func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StartCollectorResponse) GetId() string {
@@ -1973,7 +2127,7 @@ type StopCollectorRequest struct {
 
 func (x *StopCollectorRequest) Reset() {
 	*x = StopCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2139,7 @@ func (x *StopCollectorRequest) String() string {
 func (*StopCollectorRequest) ProtoMessage() {}
 
 func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2152,7 @@ func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StopCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StopCollectorRequest) GetId() string {
@@ -2033,7 +2187,7 @@ type StopCollectorResponse struct {
 
 func (x *StopCollectorResponse) Reset() {
 	*x = StopCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2199,7 @@ func (x *StopCollectorResponse) String() string {
 func (*StopCollectorResponse) ProtoMessage() {}
 
 func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2212,7 @@ func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StopCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopCollectorResponse) GetId() string {
@@ -2086,7 +2240,7 @@ type RestartCollectorRequest struct {
 
 func (x *RestartCollectorRequest) Reset() {
 	*x = RestartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2252,7 @@ func (x *RestartCollectorRequest) String() string {
 func (*RestartCollectorRequest) ProtoMessage() {}
 
 func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2265,7 @@ func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RestartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RestartCollectorRequest) GetId() string {
@@ -2140,7 +2294,7 @@ type RestartCollectorResponse struct {
 
 func (x *RestartCollectorResponse) Reset() {
 	*x = RestartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2306,7 @@ func (x *RestartCollectorResponse) String() string {
 func (*RestartCollectorResponse) ProtoMessage() {}
 
 func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2319,7 @@ func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RestartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RestartCollectorResponse) GetId() string {
@@ -2199,7 +2353,7 @@ type PauseCollectorRequest struct {
 
 func (x *PauseCollectorRequest) Reset() {
 	*x = PauseCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2365,7 @@ func (x *PauseCollectorRequest) String() string {
 func (*PauseCollectorRequest) ProtoMessage() {}
 
 func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2378,7 @@ func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorRequest.ProtoReflect.Descriptor instead.
 func (*PauseCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PauseCollectorRequest) GetId() string {
@@ -2244,7 +2398,7 @@ type PauseCollectorResponse struct {
 
 func (x *PauseCollectorResponse) Reset() {
 	*x = PauseCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2256,7 +2410,7 @@ func (x *PauseCollectorResponse) String() string {
 func (*PauseCollectorResponse) ProtoMessage() {}
 
 func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2269,7 +2423,7 @@ func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorResponse.ProtoReflect.Descriptor instead.
 func (*PauseCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PauseCollectorResponse) GetId() string {
@@ -2289,7 +2443,7 @@ type ResumeCollectorRequest struct {
 
 func (x *ResumeCollectorRequest) Reset() {
 	*x = ResumeCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2455,7 @@ func (x *ResumeCollectorRequest) String() string {
 func (*ResumeCollectorRequest) ProtoMessage() {}
 
 func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2468,7 @@ func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResumeCollectorRequest) GetId() string {
@@ -2334,7 +2488,7 @@ type ResumeCollectorResponse struct {
 
 func (x *ResumeCollectorResponse) Reset() {
 	*x = ResumeCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2500,7 @@ func (x *ResumeCollectorResponse) String() string {
 func (*ResumeCollectorResponse) ProtoMessage() {}
 
 func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2513,7 @@ func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ResumeCollectorResponse) GetId() string {
@@ -2383,7 +2537,7 @@ type SignalCollectorRequest struct {
 
 func (x *SignalCollectorRequest) Reset() {
 	*x = SignalCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2549,7 @@ func (x *SignalCollectorRequest) String() string {
 func (*SignalCollectorRequest) ProtoMessage() {}
 
 func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2562,7 @@ func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorRequest.ProtoReflect.Descriptor instead.
 func (*SignalCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SignalCollectorRequest) GetId() string {
@@ -2442,7 +2596,7 @@ type SignalCollectorResponse struct {
 
 func (x *SignalCollectorResponse) Reset() {
 	*x = SignalCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2608,7 @@ func (x *SignalCollectorResponse) String() string {
 func (*SignalCollectorResponse) ProtoMessage() {}
 
 func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2621,7 @@ func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorResponse.ProtoReflect.Descriptor instead.
 func (*SignalCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SignalCollectorResponse) GetId() string {
@@ -2487,7 +2641,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2653,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2666,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -2532,7 +2686,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2698,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2711,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -2577,7 +2731,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2743,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2756,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -2622,7 +2776,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2788,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2801,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -2669,7 +2823,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2835,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2848,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -2726,7 +2880,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2738,7 +2892,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2751,7 +2905,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -2787,7 +2941,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2953,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +2966,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Remainder) GetId() string {
@@ -2846,7 +3000,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +3012,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +3025,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -2891,7 +3045,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2903,7 +3057,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2916,7 +3070,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -2935,7 +3089,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3101,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3114,7 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
 }
 
 // ListCollectorsResponse has them ordered by id.
@@ -2973,7 +3127,7 @@ type ListCollectorsResponse struct {
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3139,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3152,7 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
@@ -3018,7 +3172,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3030,7 +3184,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3043,7 +3197,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -3065,7 +3219,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3231,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3244,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -3124,7 +3278,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3290,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3303,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -3179,7 +3333,7 @@ type InspectCollectorResponse struct {
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3191,7 +3345,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3204,7 +3358,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -3258,7 +3412,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +3424,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +3437,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -3311,7 +3465,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3477,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3490,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -3413,7 +3567,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3579,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3592,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StateCount) GetState() State {
@@ -3468,7 +3622,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3480,7 +3634,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3493,7 +3647,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -3530,7 +3684,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3542,7 +3696,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3555,7 +3709,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -3590,7 +3744,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3602,7 +3756,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3615,7 +3769,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -3641,7 +3795,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3653,7 +3807,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3666,7 +3820,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -3679,7 +3833,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3691,7 +3845,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3704,7 +3858,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -3726,7 +3880,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3738,7 +3892,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3751,7 +3905,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -3778,7 +3932,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3790,7 +3944,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3803,7 +3957,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -3824,7 +3978,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3836,7 +3990,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3849,7 +4003,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -3869,7 +4023,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3881,7 +4035,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3894,7 +4048,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -3918,7 +4072,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3930,7 +4084,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3943,7 +4097,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -3983,7 +4137,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3995,7 +4149,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4008,7 +4162,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Change) GetId() string {
@@ -4063,7 +4217,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +4229,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +4242,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -4123,7 +4277,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4135,7 +4289,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4148,7 +4302,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -4196,6 +4350,7 @@ type Event struct {
 	//	*Event_OutputStored
 	//	*Event_Lost
 	//	*Event_HealthChanged
+	//	*Event_NotifyRefused
 	Fact          isEvent_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4203,7 +4358,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4215,7 +4370,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4228,7 +4383,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -4424,6 +4579,15 @@ func (x *Event) GetHealthChanged() *HealthChanged {
 	return nil
 }
 
+func (x *Event) GetNotifyRefused() *NotifyRefused {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_NotifyRefused); ok {
+			return x.NotifyRefused
+		}
+	}
+	return nil
+}
+
 type isEvent_Fact interface {
 	isEvent_Fact()
 }
@@ -4492,6 +4656,10 @@ type Event_HealthChanged struct {
 	HealthChanged *HealthChanged `protobuf:"bytes,31,opt,name=health_changed,json=healthChanged,proto3,oneof"`
 }
 
+type Event_NotifyRefused struct {
+	NotifyRefused *NotifyRefused `protobuf:"bytes,60,opt,name=notify_refused,json=notifyRefused,proto3,oneof"`
+}
+
 func (*Event_Added) isEvent_Fact() {}
 
 func (*Event_Removed) isEvent_Fact() {}
@@ -4524,6 +4692,53 @@ func (*Event_Lost) isEvent_Fact() {}
 
 func (*Event_HealthChanged) isEvent_Fact() {}
 
+func (*Event_NotifyRefused) isEvent_Fact() {}
+
+// NotifyRefused says that something a process has told of itself is not done.
+type NotifyRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NotifyRefused) Reset() {
+	*x = NotifyRefused{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NotifyRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NotifyRefused) ProtoMessage() {}
+
+func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NotifyRefused.ProtoReflect.Descriptor instead.
+func (*NotifyRefused) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *NotifyRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Added says that the supervisor knows the collector from now on.
 type Added struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4534,7 +4749,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4546,7 +4761,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4559,7 +4774,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Added) GetType() string {
@@ -4578,7 +4793,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4590,7 +4805,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4603,7 +4818,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -4620,7 +4835,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4632,7 +4847,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4645,7 +4860,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -4695,7 +4910,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4707,7 +4922,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4720,7 +4935,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -4753,7 +4968,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4765,7 +4980,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4778,7 +4993,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -4836,7 +5051,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4848,7 +5063,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4861,7 +5076,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -4896,7 +5111,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4908,7 +5123,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4921,7 +5136,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -4948,7 +5163,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4960,7 +5175,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4973,7 +5188,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Crashed) GetReason() string {
@@ -4992,7 +5207,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5004,7 +5219,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5017,7 +5232,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -5031,7 +5246,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5043,7 +5258,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5056,7 +5271,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Begun) GetInstance() string {
@@ -5086,7 +5301,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5098,7 +5313,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5111,7 +5326,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -5156,7 +5371,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5168,7 +5383,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5181,7 +5396,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Audited) GetOperation() string {
@@ -5215,7 +5430,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5227,7 +5442,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5240,7 +5455,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -5261,7 +5476,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5273,7 +5488,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5286,7 +5501,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -5314,7 +5529,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5326,7 +5541,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5339,7 +5554,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -5361,7 +5576,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5373,7 +5588,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5386,7 +5601,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -5465,7 +5680,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\xc4\f\n" +
+	"\x1c_rate_limit_lines_per_second\"\x90\x0e\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -5502,7 +5717,12 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\bliveness\x18\x1d \x01(\v2\x11.proctor.v1.ProbeR\bliveness\x12:\n" +
 	"\x0freadiness_probe\x18\x1e \x01(\v2\x11.proctor.v1.ProbeR\x0ereadinessProbe\x126\n" +
 	"\rstartup_probe\x18\x1f \x01(\v2\x11.proctor.v1.ProbeR\fstartupProbe\x125\n" +
-	"\x14restart_on_unhealthy\x18  \x01(\bH\x04R\x12restartOnUnhealthy\x88\x01\x01\x1a6\n" +
+	"\x14restart_on_unhealthy\x18  \x01(\bH\x04R\x12restartOnUnhealthy\x88\x01\x01\x12!\n" +
+	"\freadiness_fd\x18< \x01(\x05R\vreadinessFd\x12+\n" +
+	"\x11readiness_pattern\x18= \x01(\tR\x10readinessPattern\x12\x1b\n" +
+	"\x06notify\x18> \x01(\bH\x05R\x06notify\x88\x01\x01\x12)\n" +
+	"\x10watchdog_seconds\x18? \x01(\x01R\x0fwatchdogSeconds\x12'\n" +
+	"\x0fwatchdog_signal\x18@ \x01(\tR\x0ewatchdogSignal\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
@@ -5510,7 +5730,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x17_restart_window_secondsB\x1a\n" +
 	"\x18_backoff_initial_secondsB\x18\n" +
 	"\x16_backoff_reset_secondsB\x17\n" +
-	"\x15_restart_on_unhealthy\"\xb2\x03\n" +
+	"\x15_restart_on_unhealthyB\t\n" +
+	"\a_notify\"\xb2\x03\n" +
 	"\x0eResourceLimits\x12\x1f\n" +
 	"\vcpu_percent\x18\x01 \x01(\x05R\n" +
 	"cpuPercent\x12\x1d\n" +
@@ -5598,7 +5819,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06faults\x18\b \x01(\x04R\x06faults\x12,\n" +
 	"\x12last_start_seconds\x18\t \x01(\x01R\x10lastStartSeconds\x12\x1c\n" +
 	"\tunhealthy\x18\n" +
-	" \x01(\x04R\tunhealthy\"\x8f\x05\n" +
+	" \x01(\x04R\tunhealthy\"\xb5\x05\n" +
 	"\x0fCollectorStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12'\n" +
@@ -5617,7 +5838,18 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06health\x18\r \x01(\x0e2\x12.proctor.v1.HealthR\x06health\x12%\n" +
 	"\x0ehealth_reasons\x18\x0e \x03(\tR\rhealthReasons\x12*\n" +
 	"\x06totals\x18\x0f \x01(\v2\x12.proctor.v1.TotalsR\x06totals\x12=\n" +
-	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\"p\n" +
+	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\x12$\n" +
+	"\x04said\x18( \x01(\v2\x10.proctor.v1.SaidR\x04said\"\xfa\x01\n" +
+	"\x04Said\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1c\n" +
+	"\treloading\x18\x02 \x01(\bR\treloading\x12\x1a\n" +
+	"\bstopping\x18\x03 \x01(\bR\bstopping\x12\x14\n" +
+	"\x05errno\x18\x04 \x01(\x05R\x05errno\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12\x1f\n" +
+	"\vexit_status\x18\x06 \x01(\tR\n" +
+	"exitStatus\x12\x19\n" +
+	"\bmain_pid\x18\a \x01(\rR\amainPid\x128\n" +
+	"\theartbeat\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\theartbeat\"p\n" +
 	"\x15StartCollectorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x123\n" +
@@ -5756,7 +5988,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\binstance\x18\x03 \x01(\tR\binstance\"\\\n" +
 	"\x13WatchEventsResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12)\n" +
-	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xe8\b\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xac\t\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1c\n" +
@@ -5781,8 +6013,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"outputLost\x12?\n" +
 	"\routput_stored\x18\x1d \x01(\v2\x18.proctor.v1.OutputStoredH\x00R\foutputStored\x12&\n" +
 	"\x04lost\x18\x1e \x01(\v2\x10.proctor.v1.LostH\x00R\x04lost\x12B\n" +
-	"\x0ehealth_changed\x18\x1f \x01(\v2\x19.proctor.v1.HealthChangedH\x00R\rhealthChangedB\x06\n" +
-	"\x04fact\"\x1b\n" +
+	"\x0ehealth_changed\x18\x1f \x01(\v2\x19.proctor.v1.HealthChangedH\x00R\rhealthChanged\x12B\n" +
+	"\x0enotify_refused\x18< \x01(\v2\x19.proctor.v1.NotifyRefusedH\x00R\rnotifyRefusedB\x06\n" +
+	"\x04fact\"'\n" +
+	"\rNotifyRefused\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x1b\n" +
 	"\x05Added\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\"\t\n" +
 	"\aRemoved\"\xc1\x01\n" +
@@ -5892,7 +6127,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -5909,77 +6144,79 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*Exit)(nil),                     // 12: proctor.v1.Exit
 	(*Totals)(nil),                   // 13: proctor.v1.Totals
 	(*CollectorStatus)(nil),          // 14: proctor.v1.CollectorStatus
-	(*StartCollectorRequest)(nil),    // 15: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 16: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 17: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 18: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 19: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 20: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 21: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 22: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 23: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 24: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 25: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 26: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 27: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 28: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 29: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 30: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 31: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 32: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 33: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 34: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 35: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 36: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 37: proctor.v1.ListCollectorsResponse
-	(*CheckHealthRequest)(nil),       // 38: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 39: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 40: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 41: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 42: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 43: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 44: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 45: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 46: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 47: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 48: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 49: proctor.v1.DescribeActorsResponse
-	(*ApplyConfigRequest)(nil),       // 50: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 51: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 52: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 53: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 54: proctor.v1.Plan
-	(*Change)(nil),                   // 55: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 56: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 57: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 58: proctor.v1.Event
-	(*Added)(nil),                    // 59: proctor.v1.Added
-	(*Removed)(nil),                  // 60: proctor.v1.Removed
-	(*StateChanged)(nil),             // 61: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 62: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 63: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 64: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 65: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 66: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 67: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 68: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 69: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 70: proctor.v1.Audited
-	(*OutputLost)(nil),               // 71: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 72: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 73: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 74: proctor.v1.HealthChanged
-	nil,                              // 75: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 76: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 77: proctor.v1.Config.CollectorsEntry
-	(*timestamppb.Timestamp)(nil),    // 78: google.protobuf.Timestamp
+	(*Said)(nil),                     // 15: proctor.v1.Said
+	(*StartCollectorRequest)(nil),    // 16: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 17: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 18: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 19: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 20: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 21: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 22: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 23: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 24: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 25: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 26: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 27: proctor.v1.SignalCollectorResponse
+	(*RemoveCollectorRequest)(nil),   // 28: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 29: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 30: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 31: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 32: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 33: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 34: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 35: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 36: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 37: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 38: proctor.v1.ListCollectorsResponse
+	(*CheckHealthRequest)(nil),       // 39: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 40: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 41: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 42: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 43: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 44: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 45: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 46: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 47: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 48: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 49: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 50: proctor.v1.DescribeActorsResponse
+	(*ApplyConfigRequest)(nil),       // 51: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 52: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 53: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 54: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 55: proctor.v1.Plan
+	(*Change)(nil),                   // 56: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 57: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 58: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 59: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 60: proctor.v1.NotifyRefused
+	(*Added)(nil),                    // 61: proctor.v1.Added
+	(*Removed)(nil),                  // 62: proctor.v1.Removed
+	(*StateChanged)(nil),             // 63: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 64: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 65: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 66: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 67: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 68: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 69: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 70: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 71: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 72: proctor.v1.Audited
+	(*OutputLost)(nil),               // 73: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 74: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 75: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 76: proctor.v1.HealthChanged
+	nil,                              // 77: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 78: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 79: proctor.v1.Config.CollectorsEntry
+	(*timestamppb.Timestamp)(nil),    // 80: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,  // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
 	4,  // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
 	5,  // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
 	5,  // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	75, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	77, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
 	6,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
 	5,  // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
 	8,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
@@ -5987,108 +6224,111 @@ var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	9,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
 	9,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
 	5,  // 11: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	76, // 12: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	78, // 12: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
 	6,  // 13: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
 	10, // 14: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	77, // 15: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	78, // 16: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	79, // 15: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	80, // 16: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
 	0,  // 17: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	78, // 18: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	78, // 19: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	78, // 20: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	80, // 18: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	80, // 19: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	80, // 20: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
 	12, // 21: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
 	1,  // 22: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
 	13, // 23: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	78, // 24: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	7,  // 25: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	12, // 26: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	33, // 27: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	14, // 28: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	14, // 29: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	1,  // 30: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	14, // 31: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	7,  // 32: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	78, // 33: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	44, // 34: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	45, // 35: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	46, // 36: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,  // 37: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	47, // 38: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	11, // 39: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	54, // 40: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	54, // 41: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	55, // 42: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	2,  // 43: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	3,  // 44: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	78, // 45: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	58, // 46: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	78, // 47: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	59, // 48: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	60, // 49: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	61, // 50: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	62, // 51: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	63, // 52: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	64, // 53: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	65, // 54: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	66, // 55: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	67, // 56: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	68, // 57: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	69, // 58: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	70, // 59: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	71, // 60: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	72, // 61: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	73, // 62: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	74, // 63: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	0,  // 64: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,  // 65: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	78, // 66: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	12, // 67: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	78, // 68: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	3,  // 69: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,  // 70: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,  // 71: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	7,  // 72: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	15, // 73: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	17, // 74: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	19, // 75: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	21, // 76: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	23, // 77: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	25, // 78: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	27, // 79: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	29, // 80: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	31, // 81: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	34, // 82: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	36, // 83: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	38, // 84: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	40, // 85: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	42, // 86: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	48, // 87: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	50, // 88: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	52, // 89: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	56, // 90: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	16, // 91: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	18, // 92: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	20, // 93: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	22, // 94: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	24, // 95: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	26, // 96: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	28, // 97: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	30, // 98: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	32, // 99: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	35, // 100: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	37, // 101: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	39, // 102: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	41, // 103: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	43, // 104: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	49, // 105: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	51, // 106: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	53, // 107: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	57, // 108: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	91, // [91:109] is the sub-list for method output_type
-	73, // [73:91] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	80, // 24: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	15, // 25: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	80, // 26: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	7,  // 27: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	12, // 28: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	34, // 29: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	14, // 30: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	14, // 31: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	1,  // 32: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	14, // 33: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	7,  // 34: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	80, // 35: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	45, // 36: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	46, // 37: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	47, // 38: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,  // 39: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	48, // 40: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	11, // 41: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	55, // 42: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	55, // 43: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	56, // 44: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	2,  // 45: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	3,  // 46: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	80, // 47: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	59, // 48: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	80, // 49: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	61, // 50: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	62, // 51: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	63, // 52: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	64, // 53: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	65, // 54: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	66, // 55: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	67, // 56: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	68, // 57: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	69, // 58: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	70, // 59: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	71, // 60: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	72, // 61: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	73, // 62: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	74, // 63: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	75, // 64: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	76, // 65: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	60, // 66: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	0,  // 67: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,  // 68: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	80, // 69: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	12, // 70: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	80, // 71: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	3,  // 72: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,  // 73: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,  // 74: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	7,  // 75: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	16, // 76: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	18, // 77: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	20, // 78: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	22, // 79: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	24, // 80: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	26, // 81: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	28, // 82: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	30, // 83: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	32, // 84: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	35, // 85: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	37, // 86: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	39, // 87: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	41, // 88: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	43, // 89: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	49, // 90: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	51, // 91: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	53, // 92: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	57, // 93: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	17, // 94: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	19, // 95: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	21, // 96: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	23, // 97: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	25, // 98: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	27, // 99: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	29, // 100: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	31, // 101: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	33, // 102: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	36, // 103: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	38, // 104: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	40, // 105: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	42, // 106: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	44, // 107: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	50, // 108: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	52, // 109: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	54, // 110: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	58, // 111: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	94, // [94:112] is the sub-list for method output_type
+	76, // [76:94] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -6099,7 +6339,7 @@ func file_proctor_v1_proctor_proto_init() {
 	file_proctor_v1_proctor_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[55].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[56].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -6116,6 +6356,7 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_OutputStored)(nil),
 		(*Event_Lost)(nil),
 		(*Event_HealthChanged)(nil),
+		(*Event_NotifyRefused)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -6123,7 +6364,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   75,
+			NumMessages:   77,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
