@@ -131,6 +131,19 @@ func (f *findings) dependencies(c Config) {
 	}
 }
 
+// ValidateTree returns what is wrong with how the collector with this id belongs to
+// the others, as Problems, or nil.
+func (c Config) ValidateTree(id string) error {
+	one := c.Collectors[id]
+	if one.Group == "" && len(one.Requires) == 0 && len(one.After) == 0 && len(one.Wants) == 0 {
+		return nil
+	}
+	var f findings
+	f.groups(c)
+	f.dependencies(c)
+	return f.problems.err()
+}
+
 func (f *findings) treeIsFaulty() bool {
 	return slices.ContainsFunc(f.problems, func(p Problem) bool { return p.Hint == "remove one of these parents" })
 }
