@@ -319,6 +319,7 @@ func (s *supervisor) pull(ctx actor.Context, c *child) {
 		case d == nil || d == c || d.stuck() || d.busy() || !d.next.IsZero():
 		case d.wanted && d.waiting:
 			s.pull(ctx, d)
+			s.launch(ctx, d) // so that it is known to be on its way
 		case d.done && condition == config.Exited:
 		default:
 			if d.origin == (messages.Origin{}) {
