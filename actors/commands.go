@@ -108,8 +108,13 @@ func (c Commands) List(ctx context.Context) ([]messages.Status, error) {
 
 // Groups are the groups of the supervision tree, ordered by name.
 func (c Commands) Groups(ctx context.Context) ([]messages.GroupStatus, error) {
-	reply, err := request(ctx, c.Ask, messages.ListCollectors{})
+	reply, err := c.Tree(ctx)
 	return reply.Groups, err
+}
+
+// Tree is the status of all collectors and all groups, of one moment.
+func (c Commands) Tree(ctx context.Context) (messages.ListReply, error) {
+	return request(ctx, c.Ask, messages.ListCollectors{})
 }
 
 // Graph is who waits for whom, each collector after those that it waits for, and
