@@ -389,7 +389,7 @@ type spawner struct {
 	idle  threadParker
 	argv  []string
 	env   []string
-	files [3]uintptr
+	files []uintptr
 	pidfd int
 	sys   syscall.SysProcAttr
 	attr  syscall.ProcAttr
@@ -517,7 +517,7 @@ func (s *spawner) forkExec(p *process) (pid int, err error) {
 	spec := &p.spec
 	s.argv = append(append(s.argv[:0], spec.Path), spec.Args...)
 	s.env = markEnv(s.env[:0], spec.Env, s.h.outer, s.h.nonce, p.seq)
-	s.files = [3]uintptr{uintptr(s.h.null), uintptr(s.h.null), uintptr(s.h.null)}
+	s.files = append(s.files[:0], uintptr(s.h.null), uintptr(s.h.null), uintptr(s.h.null))
 	for i, f := range []*os.File{spec.Stdout, spec.Stderr} {
 		if f == nil {
 			continue
@@ -529,7 +529,8 @@ func (s *spawner) forkExec(p *process) (pid int, err error) {
 	}
 	s.attr.Dir = spec.Dir
 	s.attr.Env = s.env
-	s.attr.Files = s.files[:]
+	s.files = spec.descriptors(s.files)
+	s.attr.Files = s.files
 	if s.sys.Credential, err = spec.credential(); err != nil {
 		return 0, err
 	}
@@ -537,6 +538,7 @@ func (s *spawner) forkExec(p *process) (pid int, err error) {
 	err = spec.refused(s.sys.Credential, err)
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
+	runtime.KeepAlive(spec.extra)
 	clear(s.argv)
 	clear(s.env)
 	if err == nil && s.pidfd < 0 {
