@@ -1,13 +1,10 @@
 package actors
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"regexp"
-	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +43,9 @@ func OpenCapture(stateDir string, stdout, stderr io.Writer) (*Capture, error) {
 	}, nil
 }
 
+// StateDir is the directory that it was opened with.
+func (c *Capture) StateDir() string { return c.stateDir }
+
 // Close stores what there still is, and releases everything. The error says what
 // could not be stored.
 func (c *Capture) Close() error {
@@ -59,32 +59,6 @@ func (c *Capture) Close() error {
 	c.stdout.flush(time.Second)
 	c.stderr.flush(time.Second)
 	return err
-}
-
-// Logs reads what collectors have written: those with these ids, or all. With
-// q.Follow it ends with ctx. An error is about the collector that the record
-// beside it names; the others are read all the same.
-func (c *Capture) Logs(ctx context.Context, ids []string, q capture.Query) iter.Seq2[capture.Record, error] {
-	return func(yield func(capture.Record, error) bool) {
-		logs := c.store.Logs()
-		for _, id := range ids {
-			if !slices.ContainsFunc(logs, func(l capture.Log) bool { return l.ID == id }) &&
-				!yield(capture.Record{ID: id}, &messages.Error{Op: "logs", ID: id, Kind: messages.ProcessNotFound, Text: "nothing has been captured of it"}) {
-				return
-			}
-		}
-		if len(ids) > 0 {
-			logs = slices.DeleteFunc(logs, func(l capture.Log) bool { return !slices.Contains(ids, l.ID) })
-		}
-		for r, err := range c.store.Read(ctx, logs, q) {
-			if err != nil {
-				err = &messages.Error{Op: "logs", ID: r.ID, Kind: messages.IO, Err: err}
-			}
-			if !yield(r, err) {
-				return
-			}
-		}
-	}
 }
 
 // OwnLog is where the log of the program itself can be written: a file, rotated

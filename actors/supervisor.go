@@ -186,6 +186,8 @@ type Supervisor struct {
 	logged <-chan struct{} // closed when all that it said is in the log
 	source func(context.Context) (config.Config, error)
 
+	capture *Capture // nil: nothing is kept
+
 	closing sync.Once // Close is called by anybody, and does its work once
 	release func() error
 	closed  error
@@ -200,7 +202,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	}
 	o := settle(opts)
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
-	s.Commands, s.source = Commands{s}, o.source
+	s.Commands, s.source, s.capture = Commands{s}, o.source, o.capture
 	if o.host == nil {
 		host, err := platform.New(platform.Options{Guardian: true})
 		if err != nil {

@@ -43,6 +43,8 @@ type Store struct {
 	ager       *time.Timer
 	watchers   map[chan struct{}]struct{}
 	watched    atomic.Int32
+	over       chan struct{} // closed when nothing more will be stored
+	ending     sync.Once
 	closed     bool
 }
 
@@ -59,7 +61,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		dir: o.Dir, epoch: strconv.FormatInt(time.Now().UnixNano(), 36),
 		sinks: map[string]*sink{}, untidy: map[*sink]struct{}{}, recordings: map[*Recording]bool{}, left: map[string][]left{},
-		watchers: map[chan struct{}]struct{}{}, turns: turnstile{turn: make(chan struct{}, 1)},
+		watchers: map[chan struct{}]struct{}{}, turns: newTurnstile(), over: make(chan struct{}),
 	}
 	_ = os.MkdirAll(o.Dir, 0o700) // without it there are pipes without names
 	names, err := filepath.Glob(filepath.Join(o.Dir, "*", "*.std*"))
@@ -295,6 +297,7 @@ func (s *Store) Close() error {
 	}
 	waitFor(&s.workers, storePatience) // a disk that never answers must not keep a program from ending
 	s.tidying.Wait()
+	s.ending.Do(func() { close(s.over) })
 	shards, _ := filepath.Glob(filepath.Join(s.dir, "*"))
 	for _, shard := range shards {
 		_ = os.Remove(shard) // if there is nothing in it

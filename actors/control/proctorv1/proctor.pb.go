@@ -209,6 +209,56 @@ func (Action) EnumDescriptor() ([]byte, []int) {
 	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
 }
 
+// Stream is one of the two that a process writes to.
+type Stream int32
+
+const (
+	Stream_STREAM_UNSPECIFIED Stream = 0
+	Stream_STREAM_STDOUT      Stream = 1
+	Stream_STREAM_STDERR      Stream = 2
+)
+
+// Enum value maps for Stream.
+var (
+	Stream_name = map[int32]string{
+		0: "STREAM_UNSPECIFIED",
+		1: "STREAM_STDOUT",
+		2: "STREAM_STDERR",
+	}
+	Stream_value = map[string]int32{
+		"STREAM_UNSPECIFIED": 0,
+		"STREAM_STDOUT":      1,
+		"STREAM_STDERR":      2,
+	}
+)
+
+func (x Stream) Enum() *Stream {
+	p := new(Stream)
+	*p = x
+	return p
+}
+
+func (x Stream) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Stream) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+}
+
+func (Stream) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[3]
+}
+
+func (x Stream) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Stream.Descriptor instead.
+func (Stream) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+}
+
 // Error says what was tried on which collector, and why it did not work. It is
 // the detail of the error of a command.
 type Error struct {
@@ -5410,6 +5460,487 @@ func (x *HealthChanged) GetReason() string {
 	return ""
 }
 
+// LogPosition is a place in the log of one collector. It stays what it is, however
+// often the log is rotated.
+type LogPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the file.
+	File uint64 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
+	// The byte in its content, uncompressed.
+	Offset        int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogPosition) Reset() {
+	*x = LogPosition{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogPosition) ProtoMessage() {}
+
+func (x *LogPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
+func (*LogPosition) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *LogPosition) GetFile() uint64 {
+	if x != nil {
+		return x.File
+	}
+	return 0
+}
+
+func (x *LogPosition) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// ReadLogsRequest says which records to read. What is not set is not asked for: an
+// empty request is answered with everything that there is.
+type ReadLogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose: ids, or patterns with * ? [a-c]. None: of all collectors.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// Not before, and not after.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// An expression (RE2) that the text matches.
+	Grep   string `protobuf:"bytes,4,opt,name=grep,proto3" json:"grep,omitempty"`
+	Stream Stream `protobuf:"varint,5,opt,name=stream,proto3,enum=proctor.v1.Stream" json:"stream,omitempty"`
+	// Of the process with this incarnation number.
+	Run uint64 `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`
+	// Of the process before the last.
+	Previous bool `protobuf:"varint,7,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Only the last so many, of all collectors together. Zero: all.
+	Last uint32 `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
+	// Nothing of what is there already.
+	NewOnly bool `protobuf:"varint,9,opt,name=new_only,json=newOnly,proto3" json:"new_only,omitempty"`
+	// Go on with what comes.
+	Follow bool `protobuf:"varint,10,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Go on behind these places, by id. Collectors that are not named are read from
+	// the beginning.
+	After         map[string]*LogPosition `protobuf:"bytes,11,rep,name=after,proto3" json:"after,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadLogsRequest) Reset() {
+	*x = ReadLogsRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogsRequest) ProtoMessage() {}
+
+func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
+func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *ReadLogsRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetGrep() string {
+	if x != nil {
+		return x.Grep
+	}
+	return ""
+}
+
+func (x *ReadLogsRequest) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *ReadLogsRequest) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *ReadLogsRequest) GetPrevious() bool {
+	if x != nil {
+		return x.Previous
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *ReadLogsRequest) GetNewOnly() bool {
+	if x != nil {
+		return x.NewOnly
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetAfter() map[string]*LogPosition {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// ReadLogsResponse is some records. The place behind the last record of each
+// collector is where to go on.
+type ReadLogsResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*LogRecord           `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// Of the first message: where the reading of each log begins.
+	Begin         map[string]*LogPosition `protobuf:"bytes,2,rep,name=begin,proto3" json:"begin,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadLogsResponse) Reset() {
+	*x = ReadLogsResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogsResponse) ProtoMessage() {}
+
+func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
+func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *ReadLogsResponse) GetRecords() []*LogRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ReadLogsResponse) GetBegin() map[string]*LogPosition {
+	if x != nil {
+		return x.Begin
+	}
+	return nil
+}
+
+// LogRecord is one line that a process wrote, or a gap where lines are missing.
+type LogRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the collector.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it was read; not set where a raw file does not say.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// Not specified where a raw file does not say, and for a gap.
+	Stream Stream `protobuf:"varint,3,opt,name=stream,proto3,enum=proctor.v1.Stream" json:"stream,omitempty"`
+	// Which process of it; zero where a raw file does not say.
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Types that are valid to be assigned to Content:
+	//
+	//	*LogRecord_Text
+	//	*LogRecord_Bytes
+	//	*LogRecord_Gap
+	//	*LogRecord_Error
+	Content isLogRecord_Content `protobuf_oneof:"content"`
+	// No line feed followed: the line was too long, or its writer's end came first.
+	Partial bool `protobuf:"varint,9,opt,name=partial,proto3" json:"partial,omitempty"`
+	// Where it ends.
+	Position      *LogPosition `protobuf:"bytes,10,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogRecord) Reset() {
+	*x = LogRecord{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogRecord) ProtoMessage() {}
+
+func (x *LogRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
+func (*LogRecord) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *LogRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LogRecord) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *LogRecord) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *LogRecord) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *LogRecord) GetContent() isLogRecord_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *LogRecord) GetText() string {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Text); ok {
+			return x.Text
+		}
+	}
+	return ""
+}
+
+func (x *LogRecord) GetBytes() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Bytes); ok {
+			return x.Bytes
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetGap() *LogGap {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Gap); ok {
+			return x.Gap
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetError() *Error {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *LogRecord) GetPosition() *LogPosition {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type isLogRecord_Content interface {
+	isLogRecord_Content()
+}
+
+type LogRecord_Text struct {
+	// The line, without its line feed.
+	Text string `protobuf:"bytes,5,opt,name=text,proto3,oneof"`
+}
+
+type LogRecord_Bytes struct {
+	// The same, where it is not UTF-8.
+	Bytes []byte `protobuf:"bytes,6,opt,name=bytes,proto3,oneof"`
+}
+
+type LogRecord_Gap struct {
+	Gap *LogGap `protobuf:"bytes,7,opt,name=gap,proto3,oneof"`
+}
+
+type LogRecord_Error struct {
+	// Why the log of this collector cannot be read; others are all the same.
+	Error *Error `protobuf:"bytes,8,opt,name=error,proto3,oneof"`
+}
+
+func (*LogRecord_Text) isLogRecord_Content() {}
+
+func (*LogRecord_Bytes) isLogRecord_Content() {}
+
+func (*LogRecord_Gap) isLogRecord_Content() {}
+
+func (*LogRecord_Error) isLogRecord_Content() {}
+
+// LogGap is what is missing, and why.
+type LogGap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Zero: nobody knows how many.
+	Lines         uint64 `protobuf:"varint,1,opt,name=lines,proto3" json:"lines,omitempty"`
+	Bytes         uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogGap) Reset() {
+	*x = LogGap{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogGap) ProtoMessage() {}
+
+func (x *LogGap) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
+func (*LogGap) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *LogGap) GetLines() uint64 {
+	if x != nil {
+		return x.Lines
+	}
+	return 0
+}
+
+func (x *LogGap) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *LogGap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_proctor_v1_proctor_proto protoreflect.FileDescriptor
 
 const file_proctor_v1_proctor_proto_rawDesc = "" +
@@ -5836,6 +6367,50 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\rHealthChanged\x12&\n" +
 	"\x04from\x18\x01 \x01(\x0e2\x12.proctor.v1.HealthR\x04from\x12\"\n" +
 	"\x02to\x18\x02 \x01(\x0e2\x12.proctor.v1.HealthR\x02to\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"9\n" +
+	"\vLogPosition\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\x04R\x04file\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"\xcd\x03\n" +
+	"\x0fReadLogsRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04grep\x18\x04 \x01(\tR\x04grep\x12*\n" +
+	"\x06stream\x18\x05 \x01(\x0e2\x12.proctor.v1.StreamR\x06stream\x12\x10\n" +
+	"\x03run\x18\x06 \x01(\x04R\x03run\x12\x1a\n" +
+	"\bprevious\x18\a \x01(\bR\bprevious\x12\x12\n" +
+	"\x04last\x18\b \x01(\rR\x04last\x12\x19\n" +
+	"\bnew_only\x18\t \x01(\bR\anewOnly\x12\x16\n" +
+	"\x06follow\x18\n" +
+	" \x01(\bR\x06follow\x12<\n" +
+	"\x05after\x18\v \x03(\v2&.proctor.v1.ReadLogsRequest.AfterEntryR\x05after\x1aQ\n" +
+	"\n" +
+	"AfterEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.LogPositionR\x05value:\x028\x01\"\xd5\x01\n" +
+	"\x10ReadLogsResponse\x12/\n" +
+	"\arecords\x18\x01 \x03(\v2\x15.proctor.v1.LogRecordR\arecords\x12=\n" +
+	"\x05begin\x18\x02 \x03(\v2'.proctor.v1.ReadLogsResponse.BeginEntryR\x05begin\x1aQ\n" +
+	"\n" +
+	"BeginEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.LogPositionR\x05value:\x028\x01\"\xf4\x02\n" +
+	"\tLogRecord\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12*\n" +
+	"\x06stream\x18\x03 \x01(\x0e2\x12.proctor.v1.StreamR\x06stream\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x14\n" +
+	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x16\n" +
+	"\x05bytes\x18\x06 \x01(\fH\x00R\x05bytes\x12&\n" +
+	"\x03gap\x18\a \x01(\v2\x12.proctor.v1.LogGapH\x00R\x03gap\x12)\n" +
+	"\x05error\x18\b \x01(\v2\x11.proctor.v1.ErrorH\x00R\x05error\x12\x18\n" +
+	"\apartial\x18\t \x01(\bR\apartial\x123\n" +
+	"\bposition\x18\n" +
+	" \x01(\v2\x17.proctor.v1.LogPositionR\bpositionB\t\n" +
+	"\acontent\"L\n" +
+	"\x06LogGap\x12\x14\n" +
+	"\x05lines\x18\x01 \x01(\x04R\x05lines\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason*\x90\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
@@ -5858,7 +6433,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"ACTION_ADD\x10\x02\x12\x11\n" +
 	"\rACTION_REMOVE\x10\x03\x12\x11\n" +
 	"\rACTION_UPDATE\x10\x04\x12\x12\n" +
-	"\x0eACTION_RESTART\x10\x052\xbf\f\n" +
+	"\x0eACTION_RESTART\x10\x05*F\n" +
+	"\x06Stream\x12\x16\n" +
+	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
+	"\rSTREAM_STDERR\x10\x022\x88\r\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -5877,7 +6456,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\vApplyConfig\x12\x1e.proctor.v1.ApplyConfigRequest\x1a\x1f.proctor.v1.ApplyConfigResponse\x12Q\n" +
 	"\fReloadConfig\x12\x1f.proctor.v1.ReloadConfigRequest\x1a .proctor.v1.ReloadConfigResponse\x12P\n" +
-	"\vWatchEvents\x12\x1e.proctor.v1.WatchEventsRequest\x1a\x1f.proctor.v1.WatchEventsResponse0\x01b\x06proto3"
+	"\vWatchEvents\x12\x1e.proctor.v1.WatchEventsRequest\x1a\x1f.proctor.v1.WatchEventsResponse0\x01\x12G\n" +
+	"\bReadLogs\x12\x1b.proctor.v1.ReadLogsRequest\x1a\x1c.proctor.v1.ReadLogsResponse0\x01b\x06proto3"
 
 var (
 	file_proctor_v1_proctor_proto_rawDescOnce sync.Once
@@ -5891,204 +6471,227 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 	return file_proctor_v1_proctor_proto_rawDescData
 }
 
-var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 82)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
 	(Action)(0),                      // 2: proctor.v1.Action
-	(*Error)(nil),                    // 3: proctor.v1.Error
-	(*Problem)(nil),                  // 4: proctor.v1.Problem
-	(*StringList)(nil),               // 5: proctor.v1.StringList
-	(*OutputConfig)(nil),             // 6: proctor.v1.OutputConfig
-	(*CollectorConfig)(nil),          // 7: proctor.v1.CollectorConfig
-	(*ResourceLimits)(nil),           // 8: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 9: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 10: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 11: proctor.v1.Config
-	(*Exit)(nil),                     // 12: proctor.v1.Exit
-	(*Totals)(nil),                   // 13: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 14: proctor.v1.CollectorStatus
-	(*StartCollectorRequest)(nil),    // 15: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 16: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 17: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 18: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 19: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 20: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 21: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 22: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 23: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 24: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 25: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 26: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 27: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 28: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 29: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 30: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 31: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 32: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 33: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 34: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 35: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 36: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 37: proctor.v1.ListCollectorsResponse
-	(*CheckHealthRequest)(nil),       // 38: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 39: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 40: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 41: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 42: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 43: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 44: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 45: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 46: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 47: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 48: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 49: proctor.v1.DescribeActorsResponse
-	(*ApplyConfigRequest)(nil),       // 50: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 51: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 52: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 53: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 54: proctor.v1.Plan
-	(*Change)(nil),                   // 55: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 56: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 57: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 58: proctor.v1.Event
-	(*Added)(nil),                    // 59: proctor.v1.Added
-	(*Removed)(nil),                  // 60: proctor.v1.Removed
-	(*StateChanged)(nil),             // 61: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 62: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 63: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 64: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 65: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 66: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 67: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 68: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 69: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 70: proctor.v1.Audited
-	(*OutputLost)(nil),               // 71: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 72: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 73: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 74: proctor.v1.HealthChanged
-	nil,                              // 75: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 76: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 77: proctor.v1.Config.CollectorsEntry
-	(*timestamppb.Timestamp)(nil),    // 78: google.protobuf.Timestamp
+	(Stream)(0),                      // 3: proctor.v1.Stream
+	(*Error)(nil),                    // 4: proctor.v1.Error
+	(*Problem)(nil),                  // 5: proctor.v1.Problem
+	(*StringList)(nil),               // 6: proctor.v1.StringList
+	(*OutputConfig)(nil),             // 7: proctor.v1.OutputConfig
+	(*CollectorConfig)(nil),          // 8: proctor.v1.CollectorConfig
+	(*ResourceLimits)(nil),           // 9: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 10: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 11: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 12: proctor.v1.Config
+	(*Exit)(nil),                     // 13: proctor.v1.Exit
+	(*Totals)(nil),                   // 14: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 15: proctor.v1.CollectorStatus
+	(*StartCollectorRequest)(nil),    // 16: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 17: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 18: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 19: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 20: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 21: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 22: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 23: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 24: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 25: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 26: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 27: proctor.v1.SignalCollectorResponse
+	(*RemoveCollectorRequest)(nil),   // 28: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 29: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 30: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 31: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 32: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 33: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 34: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 35: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 36: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 37: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 38: proctor.v1.ListCollectorsResponse
+	(*CheckHealthRequest)(nil),       // 39: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 40: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 41: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 42: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 43: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 44: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 45: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 46: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 47: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 48: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 49: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 50: proctor.v1.DescribeActorsResponse
+	(*ApplyConfigRequest)(nil),       // 51: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 52: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 53: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 54: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 55: proctor.v1.Plan
+	(*Change)(nil),                   // 56: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 57: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 58: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 59: proctor.v1.Event
+	(*Added)(nil),                    // 60: proctor.v1.Added
+	(*Removed)(nil),                  // 61: proctor.v1.Removed
+	(*StateChanged)(nil),             // 62: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 63: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 64: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 65: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 66: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 67: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 68: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 69: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 70: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 71: proctor.v1.Audited
+	(*OutputLost)(nil),               // 72: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 73: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 74: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 75: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 76: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 77: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 78: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 79: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 80: proctor.v1.LogGap
+	nil,                              // 81: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 82: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 83: proctor.v1.Config.CollectorsEntry
+	nil,                              // 84: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 85: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 86: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
-	0,  // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
-	4,  // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
-	5,  // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
-	5,  // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	75, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
-	6,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
-	5,  // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	8,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	9,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	9,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	9,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	5,  // 11: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	76, // 12: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	6,  // 13: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	10, // 14: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	77, // 15: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	78, // 16: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,  // 17: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	78, // 18: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	78, // 19: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	78, // 20: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	12, // 21: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,  // 22: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	13, // 23: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	78, // 24: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	7,  // 25: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	12, // 26: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	33, // 27: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	14, // 28: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	14, // 29: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	1,  // 30: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	14, // 31: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	7,  // 32: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	78, // 33: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	44, // 34: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	45, // 35: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	46, // 36: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,  // 37: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	47, // 38: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	11, // 39: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	54, // 40: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	54, // 41: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	55, // 42: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	2,  // 43: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	3,  // 44: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	78, // 45: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	58, // 46: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	78, // 47: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	59, // 48: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	60, // 49: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	61, // 50: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	62, // 51: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	63, // 52: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	64, // 53: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	65, // 54: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	66, // 55: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	67, // 56: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	68, // 57: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	69, // 58: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	70, // 59: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	71, // 60: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	72, // 61: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	73, // 62: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	74, // 63: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	0,  // 64: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,  // 65: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	78, // 66: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	12, // 67: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	78, // 68: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	3,  // 69: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,  // 70: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,  // 71: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	7,  // 72: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	15, // 73: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	17, // 74: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	19, // 75: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	21, // 76: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	23, // 77: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	25, // 78: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	27, // 79: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	29, // 80: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	31, // 81: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	34, // 82: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	36, // 83: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	38, // 84: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	40, // 85: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	42, // 86: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	48, // 87: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	50, // 88: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	52, // 89: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	56, // 90: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	16, // 91: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	18, // 92: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	20, // 93: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	22, // 94: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	24, // 95: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	26, // 96: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	28, // 97: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	30, // 98: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	32, // 99: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	35, // 100: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	37, // 101: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	39, // 102: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	41, // 103: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	43, // 104: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	49, // 105: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	51, // 106: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	53, // 107: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	57, // 108: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	91, // [91:109] is the sub-list for method output_type
-	73, // [73:91] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
+	5,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
+	6,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
+	6,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
+	81,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	7,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
+	6,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
+	9,   // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	10,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	10,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	10,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	6,   // 11: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	82,  // 12: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	7,   // 13: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	11,  // 14: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	83,  // 15: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	86,  // 16: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	0,   // 17: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	86,  // 18: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	86,  // 19: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	86,  // 20: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	13,  // 21: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 22: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	14,  // 23: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	86,  // 24: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	8,   // 25: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	13,  // 26: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	34,  // 27: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	15,  // 28: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	15,  // 29: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	1,   // 30: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	15,  // 31: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	8,   // 32: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	86,  // 33: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	45,  // 34: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	46,  // 35: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	47,  // 36: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 37: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	48,  // 38: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	12,  // 39: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	55,  // 40: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	55,  // 41: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	56,  // 42: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	2,   // 43: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	4,   // 44: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	86,  // 45: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	59,  // 46: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	86,  // 47: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	60,  // 48: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	61,  // 49: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	62,  // 50: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	63,  // 51: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	64,  // 52: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	65,  // 53: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	66,  // 54: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	67,  // 55: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	68,  // 56: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	69,  // 57: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	70,  // 58: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	71,  // 59: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	72,  // 60: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	73,  // 61: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	74,  // 62: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	75,  // 63: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	0,   // 64: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 65: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	86,  // 66: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	13,  // 67: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	86,  // 68: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	4,   // 69: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 70: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 71: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	86,  // 72: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	86,  // 73: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	3,   // 74: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	84,  // 75: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	79,  // 76: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	85,  // 77: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	86,  // 78: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	3,   // 79: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	80,  // 80: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	4,   // 81: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	76,  // 82: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	8,   // 83: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	76,  // 84: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	76,  // 85: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	16,  // 86: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	18,  // 87: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	20,  // 88: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	22,  // 89: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	24,  // 90: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	26,  // 91: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	28,  // 92: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	30,  // 93: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	32,  // 94: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	35,  // 95: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	37,  // 96: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	39,  // 97: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	41,  // 98: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	43,  // 99: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	49,  // 100: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	51,  // 101: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	53,  // 102: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	57,  // 103: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	77,  // 104: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	17,  // 105: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	19,  // 106: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	21,  // 107: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	23,  // 108: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	25,  // 109: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	27,  // 110: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	29,  // 111: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	31,  // 112: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	33,  // 113: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	36,  // 114: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	38,  // 115: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	40,  // 116: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	42,  // 117: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	44,  // 118: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	50,  // 119: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	52,  // 120: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	54,  // 121: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	58,  // 122: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	78,  // 123: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	105, // [105:124] is the sub-list for method output_type
+	86,  // [86:105] is the sub-list for method input_type
+	86,  // [86:86] is the sub-list for extension type_name
+	86,  // [86:86] is the sub-list for extension extendee
+	0,   // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -6117,13 +6720,19 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_Lost)(nil),
 		(*Event_HealthChanged)(nil),
 	}
+	file_proctor_v1_proctor_proto_msgTypes[75].OneofWrappers = []any{
+		(*LogRecord_Text)(nil),
+		(*LogRecord_Bytes)(nil),
+		(*LogRecord_Gap)(nil),
+		(*LogRecord_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   75,
+			NumEnums:      4,
+			NumMessages:   82,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
