@@ -29,24 +29,13 @@ func (c *Capture) Logs(ctx context.Context, ids []string, q capture.Query) iter.
 // is to be in a file at all.
 func (c *Capture) read(ctx context.Context, ids []string, q capture.Query, missing func(id string) (log capture.Log, file bool, err error)) iter.Seq2[capture.Record, error] {
 	return func(yield func(capture.Record, error) bool) {
+		generation := c.store.Generation()
 		all, err := c.all()
 		if err != nil && !yield(capture.Record{}, &messages.Error{Op: "logs", Kind: messages.IO, Err: err}) {
 			return
 		}
-		logs := all
-		if len(ids) > 0 {
-			logs = nil
-		}
-		for _, id := range ids {
-			found := false
-			for _, log := range all {
-				if match, err := path.Match(id, log.ID); match && err == nil {
-					logs, found = append(logs, log), true
-				}
-			}
-			if found {
-				continue
-			}
+		logs, without := choose(all, ids)
+		for _, id := range without {
 			log, file, err := missing(id)
 			if err != nil && !yield(capture.Record{ID: id}, err) {
 				return
@@ -55,10 +44,18 @@ func (c *Capture) read(ctx context.Context, ids []string, q capture.Query, missi
 				logs = append(logs, log)
 			}
 		}
-		slices.SortFunc(logs, func(a, b capture.Log) int { return strings.Compare(a.ID, b.ID) })
-		logs = slices.CompactFunc(logs, func(a, b capture.Log) bool { return a.ID == b.ID })
 		if len(logs) == 0 && len(ids) > 0 {
 			return
+		}
+		slices.SortFunc(logs, func(a, b capture.Log) int { return strings.Compare(a.ID, b.ID) })
+		q.More = func() []capture.Log {
+			now := c.store.Generation()
+			if now == generation {
+				return nil
+			}
+			generation = now
+			logs, _ := choose(c.store.Logs(), ids)
+			return logs
 		}
 		for r, err := range c.store.Read(ctx, logs, q) {
 			if err != nil {
@@ -69,6 +66,32 @@ func (c *Capture) read(ctx context.Context, ids []string, q capture.Query, missi
 			}
 		}
 	}
+}
+
+// choose picks the logs with these ids, which may be patterns; none: all. Without
+// are those ids that none has.
+func choose(all []capture.Log, ids []string) (logs []capture.Log, without []string) {
+	if len(ids) == 0 {
+		return all, nil
+	}
+	taken := map[string]bool{}
+	for _, id := range ids {
+		found := false
+		for _, log := range all {
+			if match, err := path.Match(id, log.ID); !match || err != nil {
+				continue
+			}
+			found = true
+			if !taken[log.ID] {
+				taken[log.ID] = true
+				logs = append(logs, log)
+			}
+		}
+		if !found {
+			without = append(without, id)
+		}
+	}
+	return logs, without
 }
 
 // all are the logs that there are: those that are being written, and what is left

@@ -33,6 +33,10 @@ type Query struct {
 	// still go on, by After. Nil: nobody needs it.
 	Begin func(Cursor)
 
+	// More is called now and then, with Follow, for the logs that there are by then:
+	// those that are new are read, too, from their beginning. Nil: there are none.
+	More func() []Log
+
 	// Idle is called whenever all that there is has been given out: with Follow,
 	// it may be a while before the next record. Nil: nobody needs it.
 	Idle func()
@@ -65,6 +69,9 @@ func (w *wanted) match(r *Record) bool {
 func Read(ctx context.Context, logs []Log, q Query) iter.Seq2[Record, error] {
 	return read(ctx, logs, q, nil, func() (waiter, error) { return watchFiles(logs) })
 }
+
+// Generation changes when Logs does.
+func (s *Store) Generation() uint64 { return s.generation.Load() }
 
 // Logs are the logs that are known, ordered by id.
 func (s *Store) Logs() []Log {
@@ -130,6 +137,10 @@ func read(ctx context.Context, logs []Log, q Query, turns *turnstile, watch func
 		if !m.history(ctx, q, yield) {
 			return
 		}
+		known := map[string]bool{}
+		for _, log := range logs {
+			known[log.ID] = true
+		}
 		for q.Follow {
 			if q.Idle != nil {
 				q.Idle()
@@ -137,6 +148,14 @@ func read(ctx context.Context, logs []Log, q Query, turns *turnstile, watch func
 			err := news.wait(ctx)
 			if err != nil && !errors.Is(err, errOver) {
 				return
+			}
+			if q.More != nil {
+				for _, log := range q.More() {
+					if !known[log.ID] {
+						known[log.ID] = true
+						m.sources = append(m.sources, begin(log, q))
+					}
+				}
 			}
 			if !m.drain(ctx, yield) || err != nil {
 				return
@@ -159,9 +178,14 @@ func (m *merger) position(ctx context.Context, log Log, q Query) (*following, er
 	return position(ctx, log, q)
 }
 
-func position(ctx context.Context, log Log, q Query) (*following, error) {
-	s := &following{source: source{log: log, waits: q.Follow}, wanted: wanted{
+// begin reads a log from its beginning.
+func begin(log Log, q Query) *following {
+	return &following{source: source{log: log, waits: q.Follow}, wanted: wanted{
 		since: q.Since, until: q.Until, grep: q.Grep, literal: literalOf(q.Grep), stream: q.Stream, run: q.Run}}
+}
+
+func position(ctx context.Context, log Log, q Query) (*following, error) {
+	s := begin(log, q)
 	w := &s.wanted
 	if q.Previous {
 		var last uint64

@@ -30,6 +30,8 @@ type Store struct {
 	tidying sync.WaitGroup
 	epoch   string
 	serial  atomic.Uint64
+
+	generation atomic.Uint64 // of the logs
 	turns   turnstile // of those who read
 
 	// Leaf I/O: recordings begin and end on goroutines of their own.
@@ -135,6 +137,7 @@ func (s *Store) sink(id string, set *Settings) *sink {
 		k.to.close()
 	}
 	k.settings = set
+	s.generation.Add(1)
 	switch set.Target {
 	case File:
 		k.to = &file{log: set.Path, settings: set}
