@@ -154,6 +154,7 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 	}
 	children := collector.Options{Host: o.host, Ask: ask, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
 	if o.capture != nil {
+		o.capture.startsWith(o.host)
 		children.Record = o.capture.record
 	}
 	return supervisor.Props(supervisor.Options{
@@ -273,6 +274,9 @@ func (s *Supervisor) Close() error {
 		s.system.Root.Stop(s.guard)
 		<-s.done
 		<-s.logged
+		if s.capture != nil {
+			s.capture.StopForwarding() // as long as there is a host for it
+		}
 		s.closed = s.release()
 	})
 	return s.closed

@@ -22,7 +22,7 @@ var layers = map[string][]string{
 	"messages":                  {"config"},
 	"collector/lifecycle":       {"messages"},
 	"collector/capture":         {},
-	"collector/capture/forward": {"collector/capture"},
+	"collector/capture/forward": {"collector/capture", "platform"},
 	"collector/probe":           {"config", "platform"},
 	"collector":                 {"collector/capture", "collector/probe", "collector/lifecycle", "config", "messages", "platform"},
 	"supervisor/restart":        {"config"},

@@ -32,7 +32,7 @@ type Store struct {
 	serial  atomic.Uint64
 
 	generation atomic.Uint64 // of the logs
-	turns   turnstile // of those who read
+	turns      turnstile     // of those who read
 
 	// Leaf I/O: recordings begin and end on goroutines of their own.
 	mu         sync.Mutex
