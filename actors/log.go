@@ -84,6 +84,9 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 			}
 		case messages.Starting:
 			level, text = zerolog.DebugLevel, "starting"
+			if f.Reason != "" && (f.From == messages.Stopped || f.From == messages.Failed) {
+				level, text = zerolog.InfoLevel, f.Reason
+			}
 		case messages.Stopping:
 			level, text = zerolog.DebugLevel, "stopping"
 		case messages.Stopped:
@@ -154,6 +157,21 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		fields = func(z *zerolog.Event) { z.Str("type", f.Type) }
 	case messages.Removed:
 		text = "removed"
+	case messages.GroupRestarting:
+		level = zerolog.WarnLevel
+		when := "now"
+		if f.After > 0 {
+			when = "in " + f.After.Round(time.Millisecond).String()
+		}
+		text = fmt.Sprintf("%s ended: %s; restarting %s %s, %d more %s allowed", f.Child, f.Cause, strings.Join(f.Collectors, ", "), when, f.Left, plural(f.Left, "restart is", "restarts are"))
+		fields = func(z *zerolog.Event) {
+			z.Str("child", f.Child).Str("cause", f.Cause).Dur("after", f.After).Int("restarts_left", f.Left).Strs("collectors", f.Collectors)
+		}
+	case messages.GroupEnded:
+		text = "ended: " + f.Reason
+		if f.Failed {
+			level, text = zerolog.ErrorLevel, "failed: "+f.Reason
+		}
 	case messages.ShuttingDown:
 		text = "shutting down"
 	case messages.HealthChanged:

@@ -93,6 +93,9 @@ type call struct {
 	op  string // the command's name
 	ctx context.Context
 	connection
+
+	wholeGroups bool // a group is one target, not the collectors in it
+	tree        bool // status draws the tree
 }
 
 // remote is the RunE of a command that asks a supervisor.

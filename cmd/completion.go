@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"github.com/spf13/cobra"
 )
@@ -24,12 +25,17 @@ func (a *app) completeIDs(fits func(messages.Status) bool) cobra.CompletionFunc 
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		defer conn.Close()
-		statuses, err := conn.List(ctx)
+		tree, err := conn.Tree(ctx)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		var ids []cobra.Completion
-		for _, s := range statuses {
+		for _, g := range tree.Groups {
+			if name := config.GroupMark + g.Name; !slices.Contains(args, name) {
+				ids = append(ids, cobra.CompletionWithDesc(name, g.State.String()))
+			}
+		}
+		for _, s := range tree.Collectors {
 			if (fits == nil || fits(s)) && !slices.Contains(args, s.ID) {
 				ids = append(ids, cobra.CompletionWithDesc(s.ID, s.State.String()))
 			}

@@ -17,6 +17,7 @@ import (
 type statusDocument struct {
 	ID             string         `json:"id"`
 	Type           string         `json:"type"`
+	Group          string         `json:"group,omitempty"`
 	State          messages.State `json:"state"`
 	PID            int            `json:"pid"`
 	Incarnation    uint64         `json:"incarnation"`
@@ -76,7 +77,7 @@ type exitDocument struct {
 
 func documentOf(s messages.Status) statusDocument {
 	return statusDocument{
-		ID: s.ID, Type: s.Type, State: s.State, PID: s.PID, Incarnation: s.Incarnation,
+		ID: s.ID, Type: s.Type, Group: s.Group, State: s.State, PID: s.PID, Incarnation: s.Incarnation,
 		Since: moment(s.Since), StartedAt: moment(s.StartedAt), UptimeSeconds: s.Uptime.Seconds(),
 		RestartCount: s.RestartCount, NextRestart: moment(s.NextRestart), LastExit: exitOf(s.LastExit), Reason: s.Reason,
 		HealthSince: moment(s.HealthSince), Health: s.Health.String(), HealthReasons: list(s.HealthReasons),
@@ -85,6 +86,26 @@ func documentOf(s messages.Status) statusDocument {
 			s.Totals.Signals, s.Totals.Forced, s.Totals.Faults, s.Totals.Unhealthy, s.Totals.LastStart.Seconds(),
 		},
 	}
+}
+
+type groupDocument struct {
+	Name         string         `json:"name"`
+	Parent       string         `json:"parent"`
+	Strategy     string         `json:"strategy"`
+	State        messages.State `json:"state"`
+	Reason       string         `json:"reason"`
+	RestartCount int            `json:"restart_count"`
+	RestartsLeft int            `json:"restarts_left"`
+	NextRestart  *time.Time     `json:"next_restart"`
+	Children     []string       `json:"children"`
+}
+
+func groupsOf(groups []messages.GroupStatus) []groupDocument {
+	documents := make([]groupDocument, len(groups))
+	for i, g := range groups {
+		documents[i] = groupDocument{g.Name, g.Parent, string(g.Strategy), g.State, g.Reason, g.RestartCount, g.RestartsLeft, moment(g.NextRestart), list(g.Children)}
+	}
+	return documents
 }
 
 func inspectionOf(i messages.Inspection) statusDocument {

@@ -64,6 +64,7 @@ func changeFlags(c *cobra.Command, ch *change) {
 
 // run does it.
 func (ch *change) run(c *call, args []string) error {
+	c.wholeGroups = !*ch.dryRun
 	t, err := c.resolve(args, *ch.all, *ch.dryRun)
 	if err != nil {
 		return err

@@ -174,7 +174,7 @@ func (c *call) eventText(e messages.Event) ([]byte, error) {
 // eventKinds are the names of what an event can say.
 func eventKinds() []string {
 	return []string{
-		"added", "removed", "state_changed", "exited", "restart_scheduled", "stop_forced", "terminate_failure", "crashed",
+		"added", "removed", "state_changed", "exited", "restart_scheduled", "stop_forced", "terminate_failure", "crashed", "group_restarting", "group_ended",
 		"health_changed", "shutting_down", "begun", "config_applied", "audited", "output_lost", "output_stored", "lost",
 	}
 }
@@ -238,6 +238,12 @@ func factOf(fact messages.Fact) (kind string, document any) {
 		return "terminate_failure", map[string]any{"pid": f.PID, "after_seconds": f.After.Seconds()}
 	case messages.Crashed:
 		return "crashed", map[string]any{"reason": f.Reason}
+	case messages.GroupRestarting:
+		return "group_restarting", map[string]any{
+			"child": f.Child, "cause": f.Cause, "collectors": list(f.Collectors), "after_seconds": f.After.Seconds(), "left": f.Left,
+		}
+	case messages.GroupEnded:
+		return "group_ended", map[string]any{"failed": f.Failed, "reason": f.Reason}
 	case messages.HealthChanged:
 		return "health_changed", map[string]any{"from": f.From, "to": f.To, "reason": f.Reason}
 	case messages.ShuttingDown:

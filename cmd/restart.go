@@ -78,7 +78,11 @@ func restarting(timeout *durationValue, fits func(messages.Status) bool) *change
 		begun: stateBecomes(messages.Stopping, messages.Starting, messages.Running),
 		does: func(c *call, id string) (string, any, error) {
 			pid, err := c.Restart(c.ctx, id, timeout.d)
-			return fmt.Sprintf("%s: restarted with pid %d", id, pid), changeDocument{ID: id, PID: pid}, err
+			text := fmt.Sprintf("%s: restarted with pid %d", id, pid)
+			if isGroup(id) {
+				text = id + ": restarted"
+			}
+			return text, changeDocument{ID: id, PID: pid}, err
 		},
 	}
 }

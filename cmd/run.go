@@ -168,7 +168,7 @@ func newLogger(w io.Writer, format, level string) (log zerolog.Logger, flush fun
 // consoleWriter writes what happens as lines for people.
 func consoleWriter(w io.Writer, color bool) zerolog.ConsoleWriter {
 	return zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: !color,
-		FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced", "by", "correlation", "audit", "denied", "op", "instance", "tail", "lost_lines", "lost_bytes"},
+		FieldsExclude: []string{"collector", "seq", "incarnation", "from", "state", "reason", "cause", "restart_count", "restarts_left", "after", "pid", "code", "ran", "signal", "forced", "by", "correlation", "audit", "denied", "op", "instance", "child", "collectors", "tail", "lost_lines", "lost_bytes"},
 		PartsOrder:    []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, "collector", zerolog.MessageFieldName},
 		FormatPartValueByName: func(value any, name string) string {
 			if value == nil {
@@ -284,6 +284,12 @@ func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Confi
 	if err := host.Close(); err != nil {
 		log.Error().Err(err).Msg("processes are left")
 		clean = false
+	}
+	if reply.Reason != "" {
+		log.Info().Int("code", reply.Code).Msg("ended by itself: " + reply.Reason)
+	}
+	if reply.Code != 0 {
+		return exitError(reply.Code)
 	}
 	if !clean || len(reply.Forced) > 0 || len(reply.Left) > 0 {
 		return exitError(exitFailed)

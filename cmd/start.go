@@ -56,7 +56,11 @@ said by the other flags, and what follows -- are its arguments.
 		}
 		ch.does = func(c *call, id string) (string, any, error) {
 			pid, err := c.Start(c.ctx, id, adHoc.kind, cfg)
-			return fmt.Sprintf("%s: started with pid %d", id, pid), changeDocument{ID: id, PID: pid}, err
+			text := fmt.Sprintf("%s: started with pid %d", id, pid)
+			if isGroup(id) {
+				text = id + ": started"
+			}
+			return text, changeDocument{ID: id, PID: pid}, err
 		}
 		if cfg != nil || adHoc.kind != "" {
 			return a.remote(func(c *call, args []string) error { return ch.runNew(c, args[0]) })(cc, args)

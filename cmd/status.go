@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"github.com/spf13/cobra"
 )
@@ -20,22 +21,28 @@ is in, its process, how often it was restarted by itself, when it is started nex
 and why it is as it is. Of a single one it shows more. With -o wide the table has
 more columns; on a narrow terminal it has fewer, but the reason is never cut.
 
+A group of the supervision tree is named as @GROUP; --tree draws the whole tree.
+
 With -q it prints ids only. With --watch it goes on, and shows what has changed.
 ` + exitStatus,
 		Example: `  proctor status
   proctor status web-1
   proctor status 'net*' -o wide
+  proctor status @pipeline
+  proctor status --tree
   proctor status --watch
   proctor status -o json`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: a.completeIDs(nil),
 	}
 	all := allFlag(c)
+	tree := c.Flags().Bool("tree", false, "draw groups and what is in them")
 	watch := c.Flags().BoolP("watch", "w", false, "go on, and show what has changed")
 	c.RunE = a.remote(func(c *call, args []string) error {
 		if *all && len(args) > 0 {
 			return errors.New("status takes ids or --all, not both")
 		}
+		c.tree = *tree
 		if *watch {
 			return c.watch(args)
 		}
@@ -51,21 +58,21 @@ With -q it prints ids only. With --watch it goes on, and shows what has changed.
 // statusText is what status prints.
 func (c *call) statusText(args []string) (string, error) {
 	if c.quiet && !c.structured() {
-		statuses, err := c.statuses(args)
+		statuses, _, err := c.statuses(args)
 		var b strings.Builder
 		for _, s := range statuses {
 			_, _ = fmt.Fprintln(&b, s.ID)
 		}
 		return b.String(), err
 	}
-	if len(args) == 1 && !isPattern(args[0]) && args[0] != "all" && c.output == "table" {
+	if len(args) == 1 && !c.tree && !isPattern(args[0]) && !isGroup(args[0]) && args[0] != "all" && c.output == "table" {
 		i, err := c.Inspect(c.ctx, args[0])
 		if err != nil {
 			return "", c.explain(err)
 		}
 		return c.describe(i), nil
 	}
-	statuses, err := c.statuses(args)
+	statuses, groups, err := c.statuses(args)
 	if err != nil {
 		return "", err
 	}
@@ -74,32 +81,44 @@ func (c *call) statusText(args []string) (string, error) {
 		for i, s := range statuses {
 			documents[i] = documentOf(s)
 		}
-		text, err := encode(map[string]any{"collectors": documents}, c.output == "yaml")
+		all := map[string]any{"collectors": documents}
+		if len(groups) > 0 {
+			all["groups"] = groupsOf(groups)
+		}
+		text, err := encode(all, c.output == "yaml")
 		return string(text), err
+	}
+	if c.tree {
+		return c.statusTree(statuses, groups), nil
 	}
 	return c.statusTable(statuses), nil
 }
 
-// statuses are those that are meant, all of them without arguments.
-func (c *call) statuses(args []string) ([]messages.Status, error) {
+// statuses are those that are meant, all of them without arguments, with all groups.
+func (c *call) statuses(args []string) ([]messages.Status, []messages.GroupStatus, error) {
 	if len(args) == 0 {
-		return c.List(c.ctx)
+		tree, err := c.Tree(c.ctx)
+		return tree.Collectors, tree.Groups, err
 	}
 	t, err := c.resolve(args, false, true)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	statuses := make([]messages.Status, 0, len(t.ids))
 	for _, id := range t.ids {
 		s, known := t.known[id]
 		if !known { // so that it is the supervisor who says it
 			if s, err = c.Status(c.ctx, id); err != nil {
-				return nil, c.explain(err)
+				return nil, nil, c.explain(err)
 			}
 		}
 		statuses = append(statuses, s)
 	}
-	return statuses, nil
+	var groups []messages.GroupStatus
+	for _, name := range sortedKeys(t.groups) {
+		groups = append(groups, t.groups[name])
+	}
+	return statuses, groups, nil
 }
 
 // statusTable is the table of status.
@@ -114,24 +133,28 @@ func (c *call) statusTable(statuses []messages.Status) string {
 	}
 	rows, notes := make([][]string, len(statuses)), make([]string, len(statuses))
 	for i, s := range statuses {
-		row := []string{s.ID, c.stateWord(s, color), "-", "-", fmt.Sprint(s.RestartCount), "-"}
-		if s.PID != 0 {
-			row[2] = fmt.Sprint(s.PID)
-			row[3] = duration(s.Uptime)
-		}
-		if !s.NextRestart.IsZero() {
-			row[5] = c.until(s.NextRestart)
-		}
-		if c.output == "wide" {
-			last := "-"
-			if s.LastExit != nil {
-				last = s.LastExit.String()
-			}
-			row = append(row, s.Type, s.Health.String(), fmt.Sprint(s.Incarnation), c.ago(s.Since), last)
-		}
-		rows[i], notes[i] = row, why(s)
+		rows[i], notes[i] = c.statusRow(s, color), why(s)
 	}
 	return tabulate(columns, rows, "WHY", notes, c.width())
+}
+
+func (c *call) statusRow(s messages.Status, color bool) []string {
+	row := []string{s.ID, c.stateWord(s, color), "-", "-", fmt.Sprint(s.RestartCount), "-"}
+	if s.PID != 0 {
+		row[2] = fmt.Sprint(s.PID)
+		row[3] = duration(s.Uptime)
+	}
+	if !s.NextRestart.IsZero() {
+		row[5] = c.until(s.NextRestart)
+	}
+	if c.output == "wide" {
+		last := "-"
+		if s.LastExit != nil {
+			last = s.LastExit.String()
+		}
+		row = append(row, s.Type, s.Health.String(), fmt.Sprint(s.Incarnation), c.ago(s.Since), last)
+	}
+	return row
 }
 
 var stateColors = [messages.NumStates]string{
@@ -216,6 +239,12 @@ func (c *call) describe(i messages.Inspection) string {
 		health += ": " + strings.Join(i.HealthReasons, "; ")
 	}
 	line("Health", health)
+	if i.Config.Group != "" {
+		line("Group", config.GroupMark+i.Config.Group)
+	}
+	line("Requires", dependenciesText(i.Config.Requires))
+	line("Wants", strings.Join(i.Config.Wants, ", "))
+	line("After", dependenciesText(i.Config.After))
 	line("Restarts", restartsText(i))
 	if e := i.LastExit; e != nil {
 		line("Last exit", lastExitText(*e))
@@ -231,6 +260,17 @@ func (c *call) describe(i messages.Inspection) string {
 	more := fmt.Sprintf("proctor inspect %s, proctor logs %s", i.ID, i.ID)
 	b.WriteString("\n" + indented("More: "+more, 0, width))
 	return b.String()
+}
+
+func dependenciesText(list []config.Dependency) string {
+	words := make([]string, len(list))
+	for i, d := range list {
+		words[i] = d.ID
+		if d.Condition != "" {
+			words[i] += " (" + string(d.Condition) + ")"
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 func restartsText(i messages.Inspection) string {

@@ -37,11 +37,11 @@ already is left as it is, and that is no error.
 			exit, err = c.Stop(c.ctx, id, timeout.d)
 		}
 		var e *messages.Error
-		if errors.As(err, &e) && e.Kind == messages.InvalidState && e.State == messages.Stopped {
+		if errors.As(err, &e) && e.Kind == messages.InvalidState && (e.State == messages.Stopped || isGroup(id)) {
 			return id + ": was stopped already", changeDocument{ID: id, Already: true}, nil
 		}
 		text := fmt.Sprintf("%s: stopped, %v", id, exit)
-		if exit.PID == 0 && exit.SpawnError == "" && exit.Fault == "" {
+		if isGroup(id) || exit.PID == 0 && exit.SpawnError == "" && exit.Fault == "" {
 			text = id + ": stopped" // there was no process, but a restart that was due
 		}
 		if exit.Forced {

@@ -24,6 +24,9 @@ type targets struct {
 	// known is the status of all that the supervisor knows, where that was asked.
 	known map[string]messages.Status
 	all   bool // --all, or the word
+
+	// groups are those there are, by name, where that was asked.
+	groups map[string]messages.GroupStatus
 }
 
 // allFlag adds --all to a command that takes ids.
@@ -51,15 +54,18 @@ func (c *call) resolve(args []string, all, look bool) (targets, error) {
 	t := targets{named: map[string]bool{}, all: all}
 	pattern := all
 	for _, arg := range args {
-		pattern = pattern || isPattern(arg) || arg == "all"
+		pattern = pattern || isPattern(arg) || arg == "all" || isGroup(arg)
 	}
 	if look || pattern {
-		statuses, err := c.List(c.ctx)
+		tree, err := c.Tree(c.ctx)
 		if err != nil {
 			return t, err
 		}
-		t.known = map[string]messages.Status{}
-		for _, s := range statuses {
+		t.known, t.groups = map[string]messages.Status{}, map[string]messages.GroupStatus{}
+		for _, g := range tree.Groups {
+			t.groups[g.Name] = g
+		}
+		for _, s := range tree.Collectors {
 			t.known[s.ID] = s
 			if all {
 				t.ids = append(t.ids, s.ID)
@@ -68,9 +74,18 @@ func (c *call) resolve(args []string, all, look bool) (targets, error) {
 	}
 	for _, arg := range args {
 		switch {
-		case strings.HasPrefix(arg, "@"), strings.HasSuffix(arg, ":*"), strings.HasSuffix(arg, ":"):
-			group := strings.TrimPrefix(strings.TrimRight(arg, ":*"), "@")
-			return t, fmt.Errorf("%s: there are no groups; a pattern such as '%s*' takes several collectors", arg, group)
+		case isGroup(arg):
+			// As supervisorctl has it: web:* are those in the group web.
+			group := strings.TrimPrefix(strings.TrimRight(arg, ":*"), config.GroupMark)
+			if _, known := t.groups[group]; !known {
+				return t, &messages.Error{Op: c.op, ID: arg, Kind: messages.ProcessNotFound, Text: noGroup(group, t.groups)}
+			}
+			if c.wholeGroups {
+				t.ids = append(t.ids, config.GroupMark+group)
+				t.named[config.GroupMark+group] = true
+				continue
+			}
+			t.ids = append(t.ids, t.within(group)...)
 		case arg == "all" && t.known["all"].ID == "":
 			t.all = true
 			for id := range t.known {
@@ -98,6 +113,33 @@ func (c *call) resolve(args []string, all, look bool) (targets, error) {
 	}
 	t.ids = unique(t.ids)
 	return t, nil
+}
+
+func isGroup(arg string) bool {
+	return strings.HasPrefix(arg, config.GroupMark) || strings.HasSuffix(arg, ":*") || strings.HasSuffix(arg, ":")
+}
+
+func noGroup(group string, groups map[string]messages.GroupStatus) string {
+	names := sortedKeys(groups)
+	switch near := config.Nearest(group, names); {
+	case near != "":
+		return "did you mean " + config.GroupMark + near + "?"
+	case len(names) == 0:
+		return fmt.Sprintf("there are no groups; a pattern such as '%s*' takes several collectors", group)
+	}
+	return "the groups are " + config.GroupMark + strings.Join(names, ", "+config.GroupMark)
+}
+
+// within are the collectors of a group, and of those in it, in order.
+func (t targets) within(group string) (ids []string) {
+	for _, child := range t.groups[group].Children {
+		if inner, is := strings.CutPrefix(child, config.GroupMark); is {
+			ids = append(ids, t.within(inner)...)
+		} else {
+			ids = append(ids, child)
+		}
+	}
+	return ids
 }
 
 func isPattern(arg string) bool { return strings.ContainsAny(arg, "*?[") }

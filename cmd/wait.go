@@ -178,7 +178,7 @@ EXIT STATUS
 		if *all {
 			args = []string{"*"}
 		}
-		statuses, err := c.statuses(args)
+		statuses, _, err := c.statuses(args)
 		if err != nil {
 			return err
 		}

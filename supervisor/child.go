@@ -1,11 +1,9 @@
 package supervisor
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -20,6 +18,12 @@ type child struct {
 	props  *actor.Props
 	config config.Collector // with all defaults
 
+	group      *group   // that it is a child of
+	place      int      // which of its units it is
+	needs      []link   // what it waits for
+	feeds      []*child // who waits for it
+	dependents []*child // who of those is ended with it
+
 	declared *config.Collector // what the configuration says of it; nil: it was started by a command
 	totals   messages.Totals
 
@@ -32,7 +36,11 @@ type child struct {
 	history restart.History
 	count   int    // automatic restarts since the last start that was asked for
 	cause   string // of the last one
-	reason  string // why it is what it is, where that is not plain
+	done    bool   // it has ended by itself, with success
+	fate    string // why it is stopped, where nobody has asked for that
+
+	asked, up time.Time // when its last start was asked for, and when it was up
+	reason    string    // why it is what it is, where that is not plain
 
 	shown    messages.State // the state that others were told of last
 	shownPID int
@@ -54,7 +62,13 @@ type volatile struct {
 	ordered time.Time       // when it was given
 	failed  *messages.Exit  // how that went wrong, until its outcome is here
 	ends    map[uint64]messages.EndProcess
-	reborn  uint64 // the token of the EndProcess that a restart waits for; 0: none
+	unsent  []messages.EndProcess // those of them that wait for others to be gone
+	reborn  uint64                // the token of the EndProcess that a restart waits for; 0: none
+	auto    bool                  // nobody has asked for that restart
+
+	waiting  bool           // it is to be started when nothing stands in its way
+	obstacle string         // what does
+	standing messages.State // what it is meanwhile
 
 	// Who waits for the process to be up, to be gone, to be another; and for
 	// other orders.
@@ -77,10 +91,13 @@ func (c *child) inherit() {
 	c.volatile = volatile{heir: true}
 }
 
-// forget drops a restart that is due, and reports whether there was one.
+// forget drops a restart that is due, or a start that waits, and reports whether
+// there was one.
 func (c *child) forget() bool {
+	waited := c.waiting
+	c.waiting = false
 	if c.next.IsZero() {
-		return false
+		return waited
 	}
 	c.cancel()
 	c.next, c.cancel = time.Time{}, nil
@@ -141,6 +158,8 @@ func (c *child) state() messages.State {
 		return c.report.State
 	case c.run != 0 || c.reborn != 0 || !c.next.IsZero():
 		return messages.Starting
+	case c.waiting:
+		return c.standing
 	}
 	return c.rest
 }
@@ -155,13 +174,18 @@ func (c *child) stuck() bool { return c.report.Alive && c.report.State == messag
 
 func (c *child) status(pm config.ProcessManager, now time.Time) messages.Status {
 	status := messages.Status{
-		ID: c.id, Type: c.config.Type, State: c.state(),
+		ID: c.id, Type: c.config.Type, Group: c.config.Group, State: c.state(),
 		PID: c.report.PID, Incarnation: c.report.Incarnation,
 		Since: c.since, StartedAt: c.report.StartedAt,
 		RestartCount: c.count, NextRestart: c.next, LastExit: c.report.Exit, Reason: c.reason, Totals: c.totals,
 	}
 	if status.NextRestart.IsZero() {
 		status.NextRestart = c.retry
+	}
+	for g, place := c.group, c.place; g != nil && c.waiting; g, place = g.up, g.place {
+		if h := g.hold; h != nil && h.first <= place && place < h.end {
+			status.NextRestart = h.at
+		}
 	}
 	if !status.StartedAt.IsZero() {
 		status.Uptime = now.Sub(status.StartedAt)
@@ -195,6 +219,9 @@ func (c *child) health(s messages.Status, now time.Time) (messages.Health, strin
 		if c.report.Checked && c.report.HealthReason != "" {
 			return messages.HealthUnknown, c.report.HealthReason
 		}
+		if c.waiting {
+			return messages.HealthUnknown, c.reason
+		}
 		return messages.HealthUnknown, "it is being started"
 	case messages.Paused:
 		return messages.HealthUnknown, "it is paused; nothing is checked meanwhile"
@@ -216,6 +243,12 @@ func (c *child) describe() string {
 	if len(c.ends) > 0 {
 		line += fmt.Sprintf(", %d EndProcess under way", len(c.ends))
 	}
+	if c.waiting {
+		line += ", waits for " + c.obstacle
+	}
+	if n := len(c.unsent); n > 0 {
+		line += fmt.Sprintf(", %d EndProcess wait for others", n)
+	}
 	if !c.next.IsZero() {
 		line += ", restart due " + c.next.Format(time.RFC3339Nano)
 	}
@@ -223,36 +256,4 @@ func (c *child) describe() string {
 		line += fmt.Sprintf(", %d callers wait", n)
 	}
 	return line
-}
-
-// compareIDs orders ids the way people count: web-2 comes before web-10.
-func compareIDs(a, b string) int {
-	x, y := a, b
-	for x != "" && y != "" {
-		if digit(x[0]) && digit(y[0]) {
-			var m, n string
-			m, x = number(x)
-			n, y = number(y)
-			if c := cmp.Or(cmp.Compare(len(m), len(n)), strings.Compare(m, n)); c != 0 {
-				return c
-			}
-			continue
-		}
-		if x[0] != y[0] {
-			return cmp.Compare(x[0], y[0])
-		}
-		x, y = x[1:], y[1:]
-	}
-	return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(a, b))
-}
-
-func digit(b byte) bool { return '0' <= b && b <= '9' }
-
-// number splits the digits at the beginning of s off, without leading zeroes.
-func number(s string) (digits, rest string) {
-	n := 0
-	for n < len(s) && digit(s[n]) {
-		n++
-	}
-	return strings.TrimLeft(s[:n], "0"), s[n:]
 }

@@ -46,10 +46,17 @@ func (s *supervisor) start(ctx actor.Context, m messages.StartCollector) {
 			refuse(messages.InvalidConfig, messages.Stopped, "", err)
 			return
 		}
+		whole := s.whole()
+		whole.Collectors[m.ID] = cfg
+		if err := whole.ValidateTree(m.ID); err != nil {
+			refuse(messages.InvalidConfig, messages.Stopped, "", err)
+			return
+		}
 		if c == nil {
 			c = s.add(ctx, m.ID, cfg)
 		}
 		c.config = cfg.WithDefaults(m.ID, s.manager)
+		s.stale = true
 	}
 	c.origin = s.asking.origin
 	c.starts = append(c.starts, s.caller())
@@ -58,23 +65,27 @@ func (s *supervisor) start(ctx actor.Context, m messages.StartCollector) {
 
 // wantUp is a start that was asked for: nothing that was is counted any more.
 func (s *supervisor) wantUp(ctx actor.Context, c *child) {
+	if s.stale {
+		s.arrange()
+	}
 	c.forget()
 	c.giveUp()
-	c.wanted, c.revive = true, false
-	c.history, c.count, c.cause, c.reason = restart.History{}, 0, "", ""
+	c.revived()
+	c.wanted, c.revive, c.auto = true, false, false
+	c.history, c.count, c.cause, c.reason, c.fate = restart.History{}, 0, "", "", ""
+	s.pull(ctx, c)
 	s.run(ctx, c)
 }
 
-// run has the child start a process.
+// run has the child start a process, as soon as it may.
 func (s *supervisor) run(ctx actor.Context, c *child) {
 	s.starts++
-	c.started = s.starts
-	c.run, c.ordered = s.nextToken(), time.Now()
-	ctx.Request(c.pid, messages.RunProcess{Token: c.run, Config: c.config, Manager: s.manager})
-	s.show(ctx, c)
+	c.started, c.asked = s.starts, time.Now()
+	s.launch(ctx, c)
 }
 
-// end has the child end its process.
+// end has the child end its process: at once, if it is forced to; else when those
+// that need it are gone.
 func (s *supervisor) end(ctx actor.Context, c *child, force bool, timeout time.Duration) (token uint64) {
 	m := messages.EndProcess{Token: s.nextToken(), Force: force, Graceful: timeout, Kill: c.config.ForceTimeout}
 	if timeout <= 0 {
@@ -84,7 +95,14 @@ func (s *supervisor) end(ctx actor.Context, c *child, force bool, timeout time.D
 		c.ends = map[uint64]messages.EndProcess{}
 	}
 	c.ends[m.Token] = m
-	ctx.Request(c.pid, m)
+	c.unsent = append(c.unsent, m)
+	s.lost(ctx, c, force)
+	if force {
+		s.sendEnds(ctx, c)
+	} else {
+		s.leavers = append(s.leavers, c)
+	}
+	s.touch(c.id)
 	return m.Token
 }
 
@@ -95,7 +113,8 @@ func (s *supervisor) stop(ctx actor.Context, m messages.StopCollector) {
 	}
 	switch state := c.state(); state {
 	case messages.Stopped, messages.Failed:
-		if c.giveUp() {
+		if waited := c.forget(); c.giveUp() || waited {
+			c.wanted = false
 			c.rest, c.reason = messages.Stopped, ""
 			s.show(ctx, c)
 			s.respond(ctx, stopReply(c))
@@ -160,7 +179,7 @@ func (s *supervisor) restart(ctx actor.Context, m messages.RestartCollector) {
 		return
 	}
 	c.forget()
-	c.wanted = true
+	c.wanted, c.auto = true, false
 	c.reborn = s.end(ctx, c, false, m.Timeout)
 }
 
@@ -203,12 +222,16 @@ func (s *supervisor) remove(ctx actor.Context, m messages.RemoveCollector) {
 
 // drop forgets a collector that has no process.
 func (s *supervisor) drop(ctx actor.Context, c *child) {
+	s.touch(c.id)
 	// An order may have been carried out, and its outcome be still on its way:
 	// there will be nobody to hear it.
+	c.forget()
 	c.giveUp()
+	s.landed(c)
 	s.stopped(ctx, c)
 	s.refuse(ctx, slices.Collect(maps.Values(c.others)), c.id, messages.Error{Kind: messages.InvalidState, State: c.state(), Text: "it ended, and was removed"})
 	delete(s.children, c.id)
+	s.stale = true
 	ctx.Stop(c.pid)
 	s.publish(ctx, c, messages.Removed{})
 	if c.change != nil {
@@ -236,6 +259,14 @@ func (s *supervisor) list() messages.ListReply {
 	reply := messages.ListReply{Collectors: make([]messages.Status, len(children))}
 	for i, c := range children {
 		reply.Collectors[i] = c.status(s.manager, now)
+	}
+	if s.stale {
+		s.arrange()
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(s.groups), config.CompareIDs) {
+		if name != "" {
+			reply.Groups = append(reply.Groups, s.groups[name].status(now))
+		}
 	}
 	return reply
 }

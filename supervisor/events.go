@@ -11,6 +11,7 @@ import (
 
 // show tells everybody that a collector is in another state, if it is.
 func (s *supervisor) show(ctx actor.Context, c *child) {
+	s.touch(c.id)
 	state := c.state()
 	if r := c.report; r.Checked && r.Health != c.well && (state == messages.Running || state == messages.Starting) {
 		from := c.well

@@ -21,10 +21,16 @@ func (s *supervisor) hear(ctx actor.Context, c *child, r messages.Report) {
 	for _, fact := range r.Facts {
 		s.publish(ctx, c, fact)
 	}
+	if r.Alive && r.State == messages.Running && c.up.IsZero() {
+		c.up = time.Now()
+	}
+	if r.Ended {
+		s.sendEnds(ctx, c)
+	}
 	switch {
 	case r.Ended:
 		s.ended(ctx, c, *r.Exit)
-	case heir && !r.Alive && c.wanted && c.run == 0 && c.reborn == 0 && c.next.IsZero():
+	case heir && !r.Alive && c.wanted && c.run == 0 && c.reborn == 0 && c.next.IsZero() && !c.waiting:
 		// The actor before it left no process, and none is coming: either it had
 		// its fault between two, or its last words were lost with it.
 		exit := messages.Exit{Incarnation: r.Incarnation, Code: -1, At: time.Now(), Fault: "its actor had a fault"}
@@ -55,8 +61,12 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 		c.rest, c.reason = messages.Stopped, ""
 		return
 	case !c.wanted:
-		c.rest, c.reason = messages.Stopped, ""
+		c.rest, c.reason = messages.Stopped, c.fate
+		c.fate = ""
 		return
+	}
+	s.lost(ctx, c, false)
+	switch {
 	case c.revive:
 		c.revive = false
 		s.run(ctx, c)
@@ -71,6 +81,9 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 		At: exit.At, Ran: exit.Ran, Success: c.succeeded(exit), Final: c.final(exit), Permanent: c.report.Permanent && c.count == 0, Cause: exit.String(),
 	}, s.options.Random())
 	c.history = history
+	if (decision.Restart || decision.Exhausted) && s.byStrategy(ctx, c, exit, decision) {
+		return
+	}
 	if !decision.Restart {
 		c.wanted, c.reason = false, decision.Reason
 		c.rest = messages.Stopped
@@ -81,6 +94,9 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 			}
 			s.tryLater(ctx, c)
 		}
+		c.done = !decision.Failed
+		s.significant(ctx, c)
+		s.exitWith(ctx, c, exit)
 		return
 	}
 	now := time.Now()
@@ -144,9 +160,7 @@ func (s *supervisor) restartDue(ctx actor.Context, m due) {
 		return
 	}
 	c.next, c.cancel = time.Time{}, nil
-	c.count++
-	c.totals.Restarts++
-	s.run(ctx, c)
+	s.rerun(ctx, c)
 }
 
 // settle answers those who waited for an order.
@@ -184,6 +198,7 @@ func reply(op, id string, err *messages.Error) any {
 
 func (s *supervisor) settleRun(ctx actor.Context, c *child, m messages.Outcome) {
 	c.run = 0
+	s.landed(c)
 	if m.Err == nil {
 		c.totals.Starts++
 		c.totals.LastStart = time.Since(c.ordered)
@@ -225,9 +240,12 @@ func (s *supervisor) settleEnd(ctx actor.Context, c *child, m messages.Outcome) 
 	}
 	if m.Token == c.reborn {
 		c.reborn = 0
-		if m.Err == nil {
+		switch {
+		case m.Err == nil && c.auto:
+			s.rerun(ctx, c)
+		case m.Err == nil:
 			s.wantUp(ctx, c)
-		} else {
+		default:
 			c.wanted = false
 			s.refuse(ctx, append(c.starts, c.restarts...), c.id, *m.Err)
 			c.starts, c.restarts = nil, nil
@@ -268,12 +286,14 @@ func (s *supervisor) terminated(ctx actor.Context, who *actor.PID) {
 		c.starts, c.restarts = nil, nil
 	}
 	s.refuse(ctx, slices.Collect(maps.Values(c.others)), c.id, fault)
+	s.landed(c)
 	// Who waits for the end of the process, or for what comes after it, can have
 	// it from the heir. A restart that is due stays due.
 	before := c.volatile
 	c.inherit()
 	c.change, c.origin = before.change, before.origin
-	c.revive, c.ends, c.reborn = before.revive, before.ends, before.reborn
+	c.revive, c.ends, c.reborn, c.auto = before.revive, before.ends, before.reborn, before.auto
+	c.waiting, c.obstacle, c.standing = before.waiting, before.obstacle, before.standing
 	c.starts, c.stops, c.restarts = before.starts, before.stops, before.restarts
 	c.next, c.cancel = before.next, before.cancel
 	c.retry, c.unwait = before.retry, before.unwait

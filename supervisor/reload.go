@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -75,10 +76,14 @@ func (s *supervisor) apply(ctx actor.Context, m messages.ApplyConfig) {
 		}
 	}
 	s.reload, s.manager, s.guard.Rate = r, manager, manager.MaxSpawnsPerSecond
+	s.groupConfigs, s.order = m.Config.Groups, m.Config.Order
 	r.caller = s.caller()
 	for _, ch := range r.changes {
 		r.pending[ch] = true
+		s.prepare(ctx, ch, m.Config.Collectors[ch.ID])
 	}
+	s.arrange()
+	s.touch(turn)
 	for _, ch := range r.changes {
 		s.carryOut(ctx, ch, m.Config.Collectors[ch.ID])
 	}
@@ -99,13 +104,14 @@ func (s *supervisor) plan(cfg config.Config, manager config.ProcessManager) *rel
 	if len(reasons) > 0 {
 		r.changes = append(r.changes, &change{Change: messages.Change{Action: messages.Update, Reasons: reasons}})
 	}
+	r.changes = append(r.changes, s.planGroups(cfg.Groups)...)
 	ids := slices.Collect(maps.Keys(cfg.Collectors))
 	for id, c := range s.children {
 		if _, named := cfg.Collectors[id]; !named && c.declared != nil {
 			ids = append(ids, id)
 		}
 	}
-	slices.SortFunc(ids, compareIDs)
+	slices.SortFunc(ids, config.CompareIDs)
 	for _, id := range ids {
 		declared, named := cfg.Collectors[id]
 		c := s.children[id]
@@ -128,6 +134,35 @@ func (s *supervisor) plan(cfg config.Config, manager config.ProcessManager) *rel
 		r.changes = append(r.changes, ch)
 	}
 	return r
+}
+
+// planGroups says what other groups mean. All of it is done in place.
+func (s *supervisor) planGroups(groups map[string]config.Group) (changes []*change) {
+	names := map[string]bool{}
+	for name := range groups {
+		names[name] = true
+	}
+	for name := range s.groupConfigs {
+		names[name] = true
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(names), config.CompareIDs) {
+		before, was := s.groupConfigs[name]
+		after, is := groups[name]
+		ch := &change{Change: messages.Change{ID: config.GroupMark + name}}
+		switch {
+		case !was:
+			ch.Action, ch.Reasons = messages.Add, []string{"the configuration did not name it before"}
+		case !is:
+			ch.Action, ch.Reasons = messages.Remove, []string{"the configuration does not name it any more"}
+		default:
+			ch.Action, ch.Reasons = messages.Update, texts(config.DiffGroup(before.WithDefaults(), after.WithDefaults()))
+			if len(ch.Reasons) == 0 {
+				continue
+			}
+		}
+		changes = append(changes, ch)
+	}
+	return changes
 }
 
 // compare says what another configuration means for a collector that is known.
@@ -162,26 +197,45 @@ func texts(found []config.Difference) (texts []string) {
 	return texts
 }
 
+// prepare puts the settings of a change in force, so that all of them are before
+// anything is started or stopped.
+func (s *supervisor) prepare(ctx actor.Context, ch *change, declared config.Collector) {
+	c := s.children[ch.ID]
+	switch {
+	case strings.HasPrefix(ch.ID, config.GroupMark):
+	case ch.Action == messages.Add:
+		c = s.add(ctx, ch.ID, declared)
+		c.declare(declared)
+	case c == nil || ch.Action == messages.Remove:
+	case ch.Action == messages.Replace:
+		before := c.config
+		ch.before = &before
+		c.config = ch.after
+	default:
+		c.config = ch.after
+	}
+}
+
 // carryOut begins one change. It ends in changed, now or later.
 func (s *supervisor) carryOut(ctx actor.Context, ch *change, declared config.Collector) {
 	c := s.children[ch.ID]
-	if c != nil {
-		c.origin = s.reload.caller.origin
-		if c.change != nil {
-			panic("two reloads at once")
-		}
+	if c == nil { // it is about a group, or the process manager
+		s.changed(ctx, ch, nil)
+		return
+	}
+	c.origin = s.reload.caller.origin
+	if c.change != nil {
+		panic("two reloads at once")
 	}
 	switch ch.Action {
 	case messages.Update:
-		if c != nil {
-			c.config = ch.after
-			c.settled()
-		}
+		c.settled()
 		s.changed(ctx, ch, nil)
 	case messages.Add:
-		c = s.add(ctx, ch.ID, declared)
-		c.origin = s.reload.caller.origin
-		c.declare(declared)
+		if c.wanted { // another one has needed it
+			s.changed(ctx, ch, nil)
+			return
+		}
 		if !declared.Autostart {
 			c.settled()
 			s.changed(ctx, ch, nil)
@@ -202,22 +256,21 @@ func (s *supervisor) carryOut(ctx actor.Context, ch *change, declared config.Col
 		}
 		s.end(ctx, c, false, 0)
 	case messages.Replace:
-		before := c.config
-		ch.before = &before
-		c.config, c.change = ch.after, ch
+		c.change = ch
 		if !c.busy() {
 			s.wantUp(ctx, c)
 			return
 		}
 		c.forget()
-		c.wanted = true
+		c.wanted, c.auto = true, false
 		c.reborn = s.end(ctx, c, false, 0)
 	}
 }
 
 // lower has a collector be down from now on, and tells those who wanted it up.
 func (s *supervisor) lower(ctx actor.Context, c *child, why string) {
-	c.wanted, c.revive, c.reborn = false, false, 0
+	c.wanted, c.revive, c.reborn, c.auto = false, false, 0, false
+	s.touch(c.id)
 	refusal := messages.Error{Kind: messages.InvalidState, State: messages.Stopping, Text: why}
 	s.refuse(ctx, append(c.starts, c.restarts...), c.id, refusal)
 	c.starts, c.restarts = nil, nil
@@ -266,7 +319,7 @@ func (s *supervisor) rollBack(ctx actor.Context, c *child, failure *messages.Err
 		s.publish(ctx, c, messages.Exited{Exit: *c.failed})
 		c.failed = nil
 	}
-	c.config = *ch.before
+	c.config, s.stale = *ch.before, true
 	// The next reload of the same file tries again.
 	old := *ch.before
 	c.declared = &old

@@ -27,6 +27,7 @@ func (s *supervisor) shutDown(ctx actor.Context, m messages.Shutdown) {
 	}
 	s.closing = true
 	s.shutdown = &shutdown{callers: []one{s.caller()}, pending: map[*child]bool{}}
+	s.shutdown.reply.Code, s.shutdown.reply.Reason = s.fate.code, s.fate.reason
 	origin := s.shutdown.callers[0].origin
 	s.tell(ctx, messages.Event{Origin: origin, Fact: messages.ShuttingDown{}})
 

@@ -24,6 +24,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -64,9 +65,11 @@ func Props(o Options) *actor.Props {
 	l := &ledger{children: map[string]*child{}, subscribers: slices.Clone(o.Subscribers),
 		manager: o.Config.ProcessManager, guard: restart.Guard{Rate: o.Config.ProcessManager.MaxSpawnsPerSecond}, startedAt: time.Now(), commands: map[string]map[string]uint64{}}
 	l.first, o.Config.Collectors = o.Config.Collectors, nil
+	l.groupConfigs, l.order = o.Config.Groups, o.Config.Order
+	l.stale = true
 	mailbox := actor.Unbounded()
 	return actor.PropsFromProducer(func() actor.Actor {
-		s := &supervisor{options: o, ledger: l}
+		s := &supervisor{options: o, ledger: l, waiters: map[string][]*child{}, enders: map[string][]*child{}, launching: map[*child]bool{}}
 		s.mode.Become(s.serving)
 		return s
 	}, actor.WithSupervisor(stopOnPanic), actor.WithMailbox(func() actor.Mailbox {
@@ -90,7 +93,13 @@ type ledger struct {
 	first       map[string]config.Collector // what it names, until then
 	closing     bool                        // no more starts
 
-	manager   config.ProcessManager // in force, with all defaults
+	manager      config.ProcessManager // in force, with all defaults
+	groupConfigs map[string]config.Group
+	order        []string          // of the children within their groups
+	groups       map[string]*group // all levels of the tree; "" is the supervisor itself
+	stale        bool              // the tree has to be arranged anew
+	fate         fate              // why the supervisor has ended by itself, if it has
+
 	startedAt time.Time
 	recent    ring // of events
 	commands  map[string]map[string]uint64
@@ -108,6 +117,13 @@ type supervisor struct {
 	asking   one       // whose command is being handled; zero once it is answered, or waits
 	shutdown *shutdown // nil: none is under way, or was
 	reload   *reload   // nil: none is under way
+
+	// Who waits to start, and who waits to be ended, by what for; and what they
+	// are to look at again when the message under way has been handled.
+	waiters, enders map[string][]*child
+	touched         []string
+	leavers         []*child
+	launching       map[*child]bool // whose start has been ordered, and is not over
 }
 
 // one is a caller that waits for an answer.
@@ -115,7 +131,8 @@ type one struct {
 	op, id  string
 	sender  *actor.PID // nil: he does not care
 	origin  messages.Origin
-	audited bool // subscribers hear what became of it
+	audited bool    // subscribers hear what became of it
+	gather  *gather // it is a part of a command to a group; nil: it is not
 }
 
 // asked is whoever sent the command that ctx is about.
@@ -146,15 +163,19 @@ func (retry) IgnoreDeadLetterLogging() {}
 func (s *supervisor) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Restarting, *actor.Stopping: // whoever was being answered still has to be
-	case messages.Report, messages.Outcome, due, retry, proven, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
+	case messages.Report, messages.Outcome, due, retry, proven, holdOver, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
 	default:
 		s.asking = asked(ctx)
 	}
 	s.mode.Receive(ctx)
+	s.react(ctx)
 	s.asking = one{}
 }
 
 func (s *supervisor) serving(ctx actor.Context) {
+	if strings.HasPrefix(s.asking.id, config.GroupMark) && s.toGroup(ctx) {
+		return
+	}
 	switch m := ctx.Message().(type) {
 	case messages.StartCollector:
 		s.start(ctx, m)
@@ -191,6 +212,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		if c := s.find(ctx, "inspect", m.ID); c != nil {
 			s.respond(ctx, s.inspect(c))
 		}
+	case messages.GetGraph:
+		s.respond(ctx, s.graph())
 	case messages.GetSupervisor:
 		s.respond(ctx, s.info())
 	case messages.ApplyConfig:
@@ -217,6 +240,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		s.retryDue(ctx, m)
 	case proven:
 		s.proved(ctx, m)
+	case holdOver:
+		s.holdOver(m)
 
 	case *actor.Started:
 		s.begin(ctx)
@@ -256,6 +281,10 @@ func (s *supervisor) begin(ctx actor.Context) {
 	if s.seq == 0 {
 		s.publish(ctx, nil, messages.Begun{Instance: s.options.Instance, PID: s.options.PID})
 	}
+	s.stale = true
+	for _, g := range s.groups {
+		g.release()
+	}
 	for _, c := range s.ordered() {
 		c.inherit()
 		c.revive = c.wanted
@@ -265,17 +294,21 @@ func (s *supervisor) begin(ctx actor.Context) {
 	if s.begun {
 		return // what is not there any more was removed
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.first)) {
-		if s.children[id] != nil {
-			continue
-		}
-		c := s.add(ctx, id, s.first[id])
-		c.declare(s.first[id])
-		if c.config.Autostart {
-			s.wantUp(ctx, c)
+	var first []*child
+	for _, id := range slices.SortedFunc(maps.Keys(s.first), config.CompareIDs) {
+		if s.children[id] == nil {
+			c := s.add(ctx, id, s.first[id])
+			c.declare(s.first[id])
+			c.wanted = c.config.Autostart // also if there is a fault before it is started
+			first = append(first, c)
 		}
 	}
 	s.begun, s.first = true, nil
+	for _, c := range first {
+		if c.wanted && c.started == 0 { // else another one has needed it
+			s.wantUp(ctx, c)
+		}
+	}
 }
 
 // abandon answers everybody who waits: there will be nobody left to do it.
@@ -309,6 +342,8 @@ func (s *supervisor) add(ctx actor.Context, id string, cfg config.Collector) *ch
 	c := &child{id: id, props: s.options.Child(id), config: cfg.WithDefaults(id, s.manager), since: time.Now()}
 	c.origin = s.asking.origin
 	s.children[id] = c
+	s.stale = true
+	s.touch(id)
 	s.spawnChild(ctx, c)
 	s.publish(ctx, c, messages.Added{Type: c.config.Type})
 	return c
@@ -331,7 +366,7 @@ func (s *supervisor) ordered() []*child {
 	for _, c := range s.children {
 		children = append(children, c)
 	}
-	slices.SortFunc(children, func(a, b *child) int { return compareIDs(a.id, b.id) })
+	slices.SortFunc(children, func(a, b *child) int { return config.CompareIDs(a.id, b.id) })
 	return children
 }
 
@@ -358,6 +393,10 @@ func (s *supervisor) respond(ctx actor.Context, reply any) {
 // is counted here, and told to all who are to hear of it.
 func (s *supervisor) answer(ctx actor.Context, to one, reply any) {
 	failure, _ := reply.(*messages.Error)
+	if to.gather != nil {
+		s.part(ctx, to.gather, failure)
+		return
+	}
 	s.count(to.op, failure)
 	if to.audited {
 		s.tell(ctx, messages.Event{ID: to.id, Origin: to.origin, Fact: messages.Audited{Op: to.op, Err: failure}})

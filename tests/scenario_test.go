@@ -127,6 +127,10 @@ func parseProgram(how string) (p platformtest.Program) {
 			p.Lives = d
 			continue
 		}
+		if code, ok := strings.CutPrefix(word, "exits with "); ok {
+			p.Exit.Code, _ = strconv.Atoi(code)
+			continue
+		}
 		switch {
 		case word == "deaf":
 			p.Deaf = true
@@ -208,6 +212,17 @@ func (p *player) obey(line string) {
 			}
 			if s.Reason != "" {
 				fmt.Fprintf(p.out, "; %s", s.Reason)
+			}
+			fmt.Fprintln(p.out)
+		}
+		groups, err := p.Groups(p.ctx)
+		if err != nil {
+			p.Fatal(err)
+		}
+		for _, g := range groups {
+			fmt.Fprintf(p.out, "@%s: %v, %d restarts, %d left", g.Name, g.State, g.RestartCount, g.RestartsLeft)
+			if g.Reason != "" {
+				fmt.Fprintf(p.out, "; %s", g.Reason)
 			}
 			fmt.Fprintln(p.out)
 		}
@@ -308,6 +323,14 @@ func (p *player) tell() {
 			fmt.Fprintf(p.out, "stop forced after %v", f.After)
 		case messages.TerminateFailure:
 			fmt.Fprintf(p.out, "still there %v after it was killed", f.After)
+		case messages.GroupRestarting:
+			fmt.Fprintf(p.out, "restarts %s in %v, because of %s: %s; %d left", strings.Join(f.Collectors, " "), f.After, f.Child, f.Cause, f.Left)
+		case messages.GroupEnded:
+			word := "ended"
+			if f.Failed {
+				word = "failed"
+			}
+			fmt.Fprintf(p.out, "%s: %s", word, f.Reason)
 		case messages.Crashed:
 			fmt.Fprintf(p.out, "fault: %s", f.Reason)
 		default:

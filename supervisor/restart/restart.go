@@ -65,6 +65,10 @@ type Decision struct {
 	// from one that is done. Reason says why, in words.
 	Failed bool
 	Reason string
+
+	// Exhausted is set where it would have been started again, if that were still
+	// allowed, or could work.
+	Exhausted bool
 }
 
 // Next decides about exit e of a collector with history h. The history to go on
@@ -73,7 +77,7 @@ type Decision struct {
 func (p Policy) Next(h History, e Exit, jitter float64) (Decision, History) {
 	switch {
 	case e.Permanent:
-		return Decision{Failed: true, Reason: e.Cause}, h
+		return Decision{Failed: true, Exhausted: true, Reason: e.Cause}, h
 	case e.Success && (!p.Enabled || p.Mode != config.RestartAlways):
 		return Decision{Reason: "it ended by itself with " + e.Cause}, h
 	case e.Final:
@@ -86,7 +90,7 @@ func (p Policy) Next(h History, e Exit, jitter float64) (Decision, History) {
 
 	recent := p.recent(h.restarts, e.At)
 	if len(recent) >= p.Max {
-		return Decision{Failed: true, Reason: p.exhausted(h, e, len(recent)+1)}, h
+		return Decision{Failed: true, Exhausted: true, Reason: p.exhausted(h, e, len(recent)+1)}, h
 	}
 
 	row := h.row

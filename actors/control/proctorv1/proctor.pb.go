@@ -731,8 +731,9 @@ type CollectorConfig struct {
 	NoRestartExitCodes      []string `protobuf:"bytes,20,rep,name=no_restart_exit_codes,json=noRestartExitCodes,proto3" json:"no_restart_exit_codes,omitempty"`
 	RetryFailedAfterSeconds float64  `protobuf:"fixed64,21,opt,name=retry_failed_after_seconds,json=retryFailedAfterSeconds,proto3" json:"retry_failed_after_seconds,omitempty"`
 	Autostart               bool     `protobuf:"varint,22,opt,name=autostart,proto3" json:"autostart,omitempty"`
-	// Whom it runs as, names or numbers.
-	User                string          `protobuf:"bytes,23,opt,name=user,proto3" json:"user,omitempty"`
+	// Whom it runs as, a name or a number.
+	User string `protobuf:"bytes,23,opt,name=user,proto3" json:"user,omitempty"`
+	// The group that it is a child of.
 	Group               string          `protobuf:"bytes,24,opt,name=group,proto3" json:"group,omitempty"`
 	SupplementaryGroups *StringList     `protobuf:"bytes,25,opt,name=supplementary_groups,json=supplementaryGroups,proto3" json:"supplementary_groups,omitempty"`
 	ResourceLimits      *ResourceLimits `protobuf:"bytes,26,opt,name=resource_limits,json=resourceLimits,proto3" json:"resource_limits,omitempty"`
@@ -743,8 +744,14 @@ type CollectorConfig struct {
 	ReadinessProbe        *Probe  `protobuf:"bytes,30,opt,name=readiness_probe,json=readinessProbe,proto3" json:"readiness_probe,omitempty"`
 	StartupProbe          *Probe  `protobuf:"bytes,31,opt,name=startup_probe,json=startupProbe,proto3" json:"startup_probe,omitempty"`
 	RestartOnUnhealthy    *bool   `protobuf:"varint,32,opt,name=restart_on_unhealthy,json=restartOnUnhealthy,proto3,oneof" json:"restart_on_unhealthy,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// The Unix group that it runs as, a name or a number.
+	UnixGroup     string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
+	Significant   bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
+	Requires      []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants         []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
+	After         []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CollectorConfig) Reset() {
@@ -1001,6 +1008,192 @@ func (x *CollectorConfig) GetRestartOnUnhealthy() bool {
 	return false
 }
 
+func (x *CollectorConfig) GetUnixGroup() string {
+	if x != nil {
+		return x.UnixGroup
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetSignificant() bool {
+	if x != nil {
+		return x.Significant
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetRequires() []*Dependency {
+	if x != nil {
+		return x.Requires
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetWants() []string {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetAfter() []*Dependency {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// Dependency is another collector that one waits for.
+type Dependency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "started", "ready", "healthy" or "exited".
+	Condition     string `protobuf:"bytes,2,opt,name=condition,proto3" json:"condition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dependency) Reset() {
+	*x = Dependency{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dependency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dependency) ProtoMessage() {}
+
+func (x *Dependency) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
+func (*Dependency) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Dependency) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Dependency) GetCondition() string {
+	if x != nil {
+		return x.Condition
+	}
+	return ""
+}
+
+// GroupConfig is a supervisor within the supervision tree.
+type GroupConfig struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Parent string                 `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// "one_for_one", "one_for_all" or "rest_for_one".
+	Strategy    string `protobuf:"bytes,2,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	MaxRestarts *int32 `protobuf:"varint,3,opt,name=max_restarts,json=maxRestarts,proto3,oneof" json:"max_restarts,omitempty"`
+	// Zero counts for ever.
+	RestartWindowSeconds *float64 `protobuf:"fixed64,4,opt,name=restart_window_seconds,json=restartWindowSeconds,proto3,oneof" json:"restart_window_seconds,omitempty"`
+	// "stay", "escalate" or "shutdown".
+	OnEscalation string `protobuf:"bytes,5,opt,name=on_escalation,json=onEscalation,proto3" json:"on_escalation,omitempty"`
+	// "never", "any_significant" or "all_significant".
+	AutoShutdown  string `protobuf:"bytes,6,opt,name=auto_shutdown,json=autoShutdown,proto3" json:"auto_shutdown,omitempty"`
+	Significant   bool   `protobuf:"varint,7,opt,name=significant,proto3" json:"significant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupConfig) Reset() {
+	*x = GroupConfig{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupConfig) ProtoMessage() {}
+
+func (x *GroupConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupConfig.ProtoReflect.Descriptor instead.
+func (*GroupConfig) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GroupConfig) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetMaxRestarts() int32 {
+	if x != nil && x.MaxRestarts != nil {
+		return *x.MaxRestarts
+	}
+	return 0
+}
+
+func (x *GroupConfig) GetRestartWindowSeconds() float64 {
+	if x != nil && x.RestartWindowSeconds != nil {
+		return *x.RestartWindowSeconds
+	}
+	return 0
+}
+
+func (x *GroupConfig) GetOnEscalation() string {
+	if x != nil {
+		return x.OnEscalation
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetAutoShutdown() string {
+	if x != nil {
+		return x.AutoShutdown
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetSignificant() bool {
+	if x != nil {
+		return x.Significant
+	}
+	return false
+}
+
 // ResourceLimits are what the processes of a collector may use at most.
 type ResourceLimits struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1023,7 +1216,7 @@ type ResourceLimits struct {
 
 func (x *ResourceLimits) Reset() {
 	*x = ResourceLimits{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1228,7 @@ func (x *ResourceLimits) String() string {
 func (*ResourceLimits) ProtoMessage() {}
 
 func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1241,7 @@ func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceLimits.ProtoReflect.Descriptor instead.
 func (*ResourceLimits) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResourceLimits) GetCpuPercent() int32 {
@@ -1154,7 +1347,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1359,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1372,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Probe) GetExec() *StringList {
@@ -1265,13 +1458,15 @@ type ProcessManagerConfig struct {
 	StateDir                      string                 `protobuf:"bytes,8,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
 	Output                        *OutputConfig          `protobuf:"bytes,9,opt,name=output,proto3" json:"output,omitempty"`
 	LogPath                       string                 `protobuf:"bytes,10,opt,name=log_path,json=logPath,proto3" json:"log_path,omitempty"`
+	StartConcurrency              int32                  `protobuf:"varint,11,opt,name=start_concurrency,json=startConcurrency,proto3" json:"start_concurrency,omitempty"`
+	ExitWith                      string                 `protobuf:"bytes,12,opt,name=exit_with,json=exitWith,proto3" json:"exit_with,omitempty"`
 	unknownFields                 protoimpl.UnknownFields
 	sizeCache                     protoimpl.SizeCache
 }
 
 func (x *ProcessManagerConfig) Reset() {
 	*x = ProcessManagerConfig{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1478,7 @@ func (x *ProcessManagerConfig) String() string {
 func (*ProcessManagerConfig) ProtoMessage() {}
 
 func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1491,7 @@ func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessManagerConfig.ProtoReflect.Descriptor instead.
 func (*ProcessManagerConfig) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ProcessManagerConfig) GetCollectorBinaries() map[string]string {
@@ -1369,18 +1564,35 @@ func (x *ProcessManagerConfig) GetLogPath() string {
 	return ""
 }
 
+func (x *ProcessManagerConfig) GetStartConcurrency() int32 {
+	if x != nil {
+		return x.StartConcurrency
+	}
+	return 0
+}
+
+func (x *ProcessManagerConfig) GetExitWith() string {
+	if x != nil {
+		return x.ExitWith
+	}
+	return ""
+}
+
 // Config is everything that a supervisor is started with, but how it is commanded.
 type Config struct {
 	state          protoimpl.MessageState      `protogen:"open.v1"`
 	ProcessManager *ProcessManagerConfig       `protobuf:"bytes,1,opt,name=process_manager,json=processManager,proto3" json:"process_manager,omitempty"`
 	Collectors     map[string]*CollectorConfig `protobuf:"bytes,2,rep,name=collectors,proto3" json:"collectors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	Groups         map[string]*GroupConfig     `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Of the children within their groups: ids, and names of groups with @ before them.
+	Order         []string `protobuf:"bytes,4,rep,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1604,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1617,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Config) GetProcessManager() *ProcessManagerConfig {
@@ -1418,6 +1630,20 @@ func (x *Config) GetProcessManager() *ProcessManagerConfig {
 func (x *Config) GetCollectors() map[string]*CollectorConfig {
 	if x != nil {
 		return x.Collectors
+	}
+	return nil
+}
+
+func (x *Config) GetGroups() map[string]*GroupConfig {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Config) GetOrder() []string {
+	if x != nil {
+		return x.Order
 	}
 	return nil
 }
@@ -1455,7 +1681,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1693,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1706,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Exit) GetIncarnation() uint64 {
@@ -1615,7 +1841,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1853,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1866,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Totals) GetStarts() uint64 {
@@ -1738,14 +1964,16 @@ type CollectorStatus struct {
 	HealthReasons []string `protobuf:"bytes,14,rep,name=health_reasons,json=healthReasons,proto3" json:"health_reasons,omitempty"`
 	Totals        *Totals  `protobuf:"bytes,15,opt,name=totals,proto3" json:"totals,omitempty"`
 	// When the health began.
-	HealthSince   *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
+	HealthSince *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
+	// The group that it is a child of.
+	Group         string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CollectorStatus) Reset() {
 	*x = CollectorStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1985,7 @@ func (x *CollectorStatus) String() string {
 func (*CollectorStatus) ProtoMessage() {}
 
 func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1998,7 @@ func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatus.ProtoReflect.Descriptor instead.
 func (*CollectorStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CollectorStatus) GetId() string {
@@ -1885,6 +2113,123 @@ func (x *CollectorStatus) GetHealthSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *CollectorStatus) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// GroupStatus is what is known about a group at one moment.
+type GroupStatus struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Parent   string                 `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	Strategy string                 `protobuf:"bytes,3,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// In order: ids, and names of groups with @ before them.
+	Children      []string               `protobuf:"bytes,4,rep,name=children,proto3" json:"children,omitempty"`
+	State         State                  `protobuf:"varint,5,opt,name=state,proto3,enum=proctor.v1.State" json:"state,omitempty"`
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	RestartCount  int32                  `protobuf:"varint,7,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
+	RestartsLeft  int32                  `protobuf:"varint,8,opt,name=restarts_left,json=restartsLeft,proto3" json:"restarts_left,omitempty"`
+	NextRestart   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_restart,json=nextRestart,proto3" json:"next_restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupStatus) Reset() {
+	*x = GroupStatus{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupStatus) ProtoMessage() {}
+
+func (x *GroupStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
+func (*GroupStatus) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GroupStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetChildren() []string {
+	if x != nil {
+		return x.Children
+	}
+	return nil
+}
+
+func (x *GroupStatus) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_STATE_UNSPECIFIED
+}
+
+func (x *GroupStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetRestartCount() int32 {
+	if x != nil {
+		return x.RestartCount
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetRestartsLeft() int32 {
+	if x != nil {
+		return x.RestartsLeft
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetNextRestart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextRestart
+	}
+	return nil
+}
+
 // StartCollectorRequest asks for a start.
 type StartCollectorRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1899,7 +2244,7 @@ type StartCollectorRequest struct {
 
 func (x *StartCollectorRequest) Reset() {
 	*x = StartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +2256,7 @@ func (x *StartCollectorRequest) String() string {
 func (*StartCollectorRequest) ProtoMessage() {}
 
 func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +2269,7 @@ func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StartCollectorRequest) GetId() string {
@@ -1960,7 +2305,7 @@ type StartCollectorResponse struct {
 
 func (x *StartCollectorResponse) Reset() {
 	*x = StartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2317,7 @@ func (x *StartCollectorResponse) String() string {
 func (*StartCollectorResponse) ProtoMessage() {}
 
 func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2330,7 @@ func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartCollectorResponse) GetId() string {
@@ -2023,7 +2368,7 @@ type StopCollectorRequest struct {
 
 func (x *StopCollectorRequest) Reset() {
 	*x = StopCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2380,7 @@ func (x *StopCollectorRequest) String() string {
 func (*StopCollectorRequest) ProtoMessage() {}
 
 func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2393,7 @@ func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StopCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StopCollectorRequest) GetId() string {
@@ -2083,7 +2428,7 @@ type StopCollectorResponse struct {
 
 func (x *StopCollectorResponse) Reset() {
 	*x = StopCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2440,7 @@ func (x *StopCollectorResponse) String() string {
 func (*StopCollectorResponse) ProtoMessage() {}
 
 func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2453,7 @@ func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StopCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StopCollectorResponse) GetId() string {
@@ -2136,7 +2481,7 @@ type RestartCollectorRequest struct {
 
 func (x *RestartCollectorRequest) Reset() {
 	*x = RestartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2493,7 @@ func (x *RestartCollectorRequest) String() string {
 func (*RestartCollectorRequest) ProtoMessage() {}
 
 func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2506,7 @@ func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RestartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestartCollectorRequest) GetId() string {
@@ -2190,7 +2535,7 @@ type RestartCollectorResponse struct {
 
 func (x *RestartCollectorResponse) Reset() {
 	*x = RestartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2547,7 @@ func (x *RestartCollectorResponse) String() string {
 func (*RestartCollectorResponse) ProtoMessage() {}
 
 func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2560,7 @@ func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RestartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RestartCollectorResponse) GetId() string {
@@ -2249,7 +2594,7 @@ type PauseCollectorRequest struct {
 
 func (x *PauseCollectorRequest) Reset() {
 	*x = PauseCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2606,7 @@ func (x *PauseCollectorRequest) String() string {
 func (*PauseCollectorRequest) ProtoMessage() {}
 
 func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2619,7 @@ func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorRequest.ProtoReflect.Descriptor instead.
 func (*PauseCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PauseCollectorRequest) GetId() string {
@@ -2294,7 +2639,7 @@ type PauseCollectorResponse struct {
 
 func (x *PauseCollectorResponse) Reset() {
 	*x = PauseCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2651,7 @@ func (x *PauseCollectorResponse) String() string {
 func (*PauseCollectorResponse) ProtoMessage() {}
 
 func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2664,7 @@ func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorResponse.ProtoReflect.Descriptor instead.
 func (*PauseCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PauseCollectorResponse) GetId() string {
@@ -2339,7 +2684,7 @@ type ResumeCollectorRequest struct {
 
 func (x *ResumeCollectorRequest) Reset() {
 	*x = ResumeCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2696,7 @@ func (x *ResumeCollectorRequest) String() string {
 func (*ResumeCollectorRequest) ProtoMessage() {}
 
 func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2709,7 @@ func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResumeCollectorRequest) GetId() string {
@@ -2384,7 +2729,7 @@ type ResumeCollectorResponse struct {
 
 func (x *ResumeCollectorResponse) Reset() {
 	*x = ResumeCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2741,7 @@ func (x *ResumeCollectorResponse) String() string {
 func (*ResumeCollectorResponse) ProtoMessage() {}
 
 func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2754,7 @@ func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResumeCollectorResponse) GetId() string {
@@ -2433,7 +2778,7 @@ type SignalCollectorRequest struct {
 
 func (x *SignalCollectorRequest) Reset() {
 	*x = SignalCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2445,7 +2790,7 @@ func (x *SignalCollectorRequest) String() string {
 func (*SignalCollectorRequest) ProtoMessage() {}
 
 func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2458,7 +2803,7 @@ func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorRequest.ProtoReflect.Descriptor instead.
 func (*SignalCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SignalCollectorRequest) GetId() string {
@@ -2492,7 +2837,7 @@ type SignalCollectorResponse struct {
 
 func (x *SignalCollectorResponse) Reset() {
 	*x = SignalCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2849,7 @@ func (x *SignalCollectorResponse) String() string {
 func (*SignalCollectorResponse) ProtoMessage() {}
 
 func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2862,7 @@ func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorResponse.ProtoReflect.Descriptor instead.
 func (*SignalCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SignalCollectorResponse) GetId() string {
@@ -2537,7 +2882,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2894,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2907,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -2582,7 +2927,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2594,7 +2939,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2607,7 +2952,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -2627,7 +2972,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2984,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2997,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -2672,7 +3017,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2684,7 +3029,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2697,7 +3042,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -2719,7 +3064,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +3076,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +3089,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -2769,14 +3114,17 @@ type ShutdownResponse struct {
 	// Those of them that had to be killed.
 	Forced []string `protobuf:"bytes,2,rep,name=forced,proto3" json:"forced,omitempty"`
 	// Would not end.
-	Left          []*Remainder `protobuf:"bytes,3,rep,name=left,proto3" json:"left,omitempty"`
+	Left []*Remainder `protobuf:"bytes,3,rep,name=left,proto3" json:"left,omitempty"`
+	// What the program exits with, and why, where it has ended by itself.
+	Code          int32  `protobuf:"varint,4,opt,name=code,proto3" json:"code,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +3136,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +3149,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -2825,6 +3173,20 @@ func (x *ShutdownResponse) GetLeft() []*Remainder {
 	return nil
 }
 
+func (x *ShutdownResponse) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *ShutdownResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Remainder is a process that did not end.
 type Remainder struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2837,7 +3199,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2849,7 +3211,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2862,7 +3224,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Remainder) GetId() string {
@@ -2896,7 +3258,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +3270,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +3283,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -2941,7 +3303,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2953,7 +3315,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2966,7 +3328,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -2985,7 +3347,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3359,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,20 +3372,21 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 // ListCollectorsResponse has them ordered by id.
 type ListCollectorsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Collectors    []*CollectorStatus     `protobuf:"bytes,1,rep,name=collectors,proto3" json:"collectors,omitempty"`
+	Groups        []*GroupStatus         `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3398,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,12 +3411,221 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
 	if x != nil {
 		return x.Collectors
+	}
+	return nil
+}
+
+func (x *ListCollectorsResponse) GetGroups() []*GroupStatus {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// GetGraphRequest asks who waits for whom.
+type GetGraphRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGraphRequest) Reset() {
+	*x = GetGraphRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGraphRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGraphRequest) ProtoMessage() {}
+
+func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGraphRequest.ProtoReflect.Descriptor instead.
+func (*GetGraphRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+}
+
+// GetGraphResponse has all collectors, each after those that it waits for.
+type GetGraphResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*Node                `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGraphResponse) Reset() {
+	*x = GetGraphResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGraphResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGraphResponse) ProtoMessage() {}
+
+func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGraphResponse.ProtoReflect.Descriptor instead.
+func (*GetGraphResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *GetGraphResponse) GetNodes() []*Node {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+// Node is a collector among those that wait for each other.
+type Node struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Group    string                 `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	State    State                  `protobuf:"varint,3,opt,name=state,proto3,enum=proctor.v1.State" json:"state,omitempty"`
+	Requires []*Dependency          `protobuf:"bytes,4,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants    []string               `protobuf:"bytes,5,rep,name=wants,proto3" json:"wants,omitempty"`
+	After    []*Dependency          `protobuf:"bytes,6,rep,name=after,proto3" json:"after,omitempty"`
+	// The collector before it in a group that has an order.
+	Previous string `protobuf:"bytes,7,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Of its last start: when it was asked for, when the process was ordered, and
+	// when it was up.
+	Asked         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=asked,proto3" json:"asked,omitempty"`
+	Ordered       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ordered,proto3" json:"ordered,omitempty"`
+	Up            *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=up,proto3" json:"up,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Node) Reset() {
+	*x = Node{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Node) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Node) ProtoMessage() {}
+
+func (x *Node) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Node.ProtoReflect.Descriptor instead.
+func (*Node) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Node) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Node) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Node) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_STATE_UNSPECIFIED
+}
+
+func (x *Node) GetRequires() []*Dependency {
+	if x != nil {
+		return x.Requires
+	}
+	return nil
+}
+
+func (x *Node) GetWants() []string {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+func (x *Node) GetAfter() []*Dependency {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Node) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *Node) GetAsked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+func (x *Node) GetOrdered() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ordered
+	}
+	return nil
+}
+
+func (x *Node) GetUp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Up
 	}
 	return nil
 }
@@ -3068,7 +3640,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3080,7 +3652,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3093,7 +3665,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -3115,7 +3687,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3127,7 +3699,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3140,7 +3712,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -3174,7 +3746,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3758,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3771,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -3229,7 +3801,7 @@ type InspectCollectorResponse struct {
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3813,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3826,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -3308,7 +3880,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3892,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3905,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -3361,7 +3933,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3373,7 +3945,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3386,7 +3958,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -3463,7 +4035,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3475,7 +4047,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3488,7 +4060,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StateCount) GetState() State {
@@ -3518,7 +4090,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3530,7 +4102,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3543,7 +4115,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -3580,7 +4152,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +4164,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +4177,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -3640,7 +4212,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3652,7 +4224,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3665,7 +4237,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -3691,7 +4263,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3703,7 +4275,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3716,7 +4288,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -3729,7 +4301,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3741,7 +4313,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3754,7 +4326,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -3776,7 +4348,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +4360,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +4373,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -3828,7 +4400,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3840,7 +4412,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3853,7 +4425,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -3874,7 +4446,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +4458,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4471,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -3919,7 +4491,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3931,7 +4503,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3944,7 +4516,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -3968,7 +4540,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3980,7 +4552,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3993,7 +4565,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -4033,7 +4605,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4045,7 +4617,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4058,7 +4630,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Change) GetId() string {
@@ -4113,7 +4685,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4697,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4710,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -4173,7 +4745,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4185,7 +4757,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4198,7 +4770,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -4246,6 +4818,8 @@ type Event struct {
 	//	*Event_OutputStored
 	//	*Event_Lost
 	//	*Event_HealthChanged
+	//	*Event_GroupRestarting
+	//	*Event_GroupEnded
 	Fact          isEvent_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4253,7 +4827,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4265,7 +4839,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4278,7 +4852,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -4474,6 +5048,24 @@ func (x *Event) GetHealthChanged() *HealthChanged {
 	return nil
 }
 
+func (x *Event) GetGroupRestarting() *GroupRestarting {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_GroupRestarting); ok {
+			return x.GroupRestarting
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetGroupEnded() *GroupEnded {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_GroupEnded); ok {
+			return x.GroupEnded
+		}
+	}
+	return nil
+}
+
 type isEvent_Fact interface {
 	isEvent_Fact()
 }
@@ -4542,6 +5134,14 @@ type Event_HealthChanged struct {
 	HealthChanged *HealthChanged `protobuf:"bytes,31,opt,name=health_changed,json=healthChanged,proto3,oneof"`
 }
 
+type Event_GroupRestarting struct {
+	GroupRestarting *GroupRestarting `protobuf:"bytes,32,opt,name=group_restarting,json=groupRestarting,proto3,oneof"`
+}
+
+type Event_GroupEnded struct {
+	GroupEnded *GroupEnded `protobuf:"bytes,33,opt,name=group_ended,json=groupEnded,proto3,oneof"`
+}
+
 func (*Event_Added) isEvent_Fact() {}
 
 func (*Event_Removed) isEvent_Fact() {}
@@ -4574,6 +5174,10 @@ func (*Event_Lost) isEvent_Fact() {}
 
 func (*Event_HealthChanged) isEvent_Fact() {}
 
+func (*Event_GroupRestarting) isEvent_Fact() {}
+
+func (*Event_GroupEnded) isEvent_Fact() {}
+
 // Added says that the supervisor knows the collector from now on.
 type Added struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4584,7 +5188,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4596,7 +5200,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4609,7 +5213,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Added) GetType() string {
@@ -4628,7 +5232,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4640,7 +5244,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4653,7 +5257,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -4670,7 +5274,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4682,7 +5286,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4695,7 +5299,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -4745,7 +5349,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4757,7 +5361,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4770,7 +5374,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -4803,7 +5407,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4815,7 +5419,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4828,7 +5432,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -4886,7 +5490,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4898,7 +5502,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4911,7 +5515,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -4946,7 +5550,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4958,7 +5562,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4971,7 +5575,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -4998,7 +5602,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5010,7 +5614,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5023,7 +5627,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Crashed) GetReason() string {
@@ -5042,7 +5646,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5054,7 +5658,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5067,7 +5671,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -5081,7 +5685,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5093,7 +5697,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5106,7 +5710,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Begun) GetInstance() string {
@@ -5136,7 +5740,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5148,7 +5752,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5161,7 +5765,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -5206,7 +5810,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5218,7 +5822,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5231,7 +5835,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Audited) GetOperation() string {
@@ -5265,7 +5869,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5277,7 +5881,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5290,7 +5894,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -5311,7 +5915,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5323,7 +5927,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5336,7 +5940,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -5364,7 +5968,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5376,7 +5980,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5389,7 +5993,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -5411,7 +6015,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5423,7 +6027,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5436,7 +6040,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -5474,7 +6078,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5486,7 +6090,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5499,7 +6103,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *LogPosition) GetFile() uint64 {
@@ -5547,7 +6151,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5559,7 +6163,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5572,7 +6176,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ReadLogsRequest) GetIds() []string {
@@ -5665,7 +6269,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5677,7 +6281,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5690,7 +6294,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ReadLogsResponse) GetRecords() []*LogRecord {
@@ -5735,7 +6339,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5747,7 +6351,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5760,7 +6364,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *LogRecord) GetId() string {
@@ -5892,7 +6496,7 @@ type LogGap struct {
 
 func (x *LogGap) Reset() {
 	*x = LogGap{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5904,7 +6508,7 @@ func (x *LogGap) String() string {
 func (*LogGap) ProtoMessage() {}
 
 func (x *LogGap) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5917,7 +6521,7 @@ func (x *LogGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
 func (*LogGap) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *LogGap) GetLines() uint64 {
@@ -5935,6 +6539,137 @@ func (x *LogGap) GetBytes() uint64 {
 }
 
 func (x *LogGap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// GroupRestarting says that children of a group are stopped and started again.
+type GroupRestarting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which child has ended.
+	Child         string   `protobuf:"bytes,1,opt,name=child,proto3" json:"child,omitempty"`
+	Cause         string   `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"`
+	Collectors    []string `protobuf:"bytes,3,rep,name=collectors,proto3" json:"collectors,omitempty"`
+	AfterSeconds  float64  `protobuf:"fixed64,4,opt,name=after_seconds,json=afterSeconds,proto3" json:"after_seconds,omitempty"`
+	Left          int32    `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupRestarting) Reset() {
+	*x = GroupRestarting{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupRestarting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupRestarting) ProtoMessage() {}
+
+func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
+func (*GroupRestarting) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *GroupRestarting) GetChild() string {
+	if x != nil {
+		return x.Child
+	}
+	return ""
+}
+
+func (x *GroupRestarting) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *GroupRestarting) GetCollectors() []string {
+	if x != nil {
+		return x.Collectors
+	}
+	return nil
+}
+
+func (x *GroupRestarting) GetAfterSeconds() float64 {
+	if x != nil {
+		return x.AfterSeconds
+	}
+	return 0
+}
+
+func (x *GroupRestarting) GetLeft() int32 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+// GroupEnded says that a group has stopped its children.
+type GroupEnded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failed        bool                   `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupEnded) Reset() {
+	*x = GroupEnded{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupEnded) ProtoMessage() {}
+
+func (x *GroupEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
+func (*GroupEnded) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *GroupEnded) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
+func (x *GroupEnded) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
@@ -5996,7 +6731,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\xc4\f\n" +
+	"\x1c_rate_limit_lines_per_second\"\xfd\r\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -6033,7 +6768,13 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\bliveness\x18\x1d \x01(\v2\x11.proctor.v1.ProbeR\bliveness\x12:\n" +
 	"\x0freadiness_probe\x18\x1e \x01(\v2\x11.proctor.v1.ProbeR\x0ereadinessProbe\x126\n" +
 	"\rstartup_probe\x18\x1f \x01(\v2\x11.proctor.v1.ProbeR\fstartupProbe\x125\n" +
-	"\x14restart_on_unhealthy\x18  \x01(\bH\x04R\x12restartOnUnhealthy\x88\x01\x01\x1a6\n" +
+	"\x14restart_on_unhealthy\x18  \x01(\bH\x04R\x12restartOnUnhealthy\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"unix_group\x18! \x01(\tR\tunixGroup\x12 \n" +
+	"\vsignificant\x18\" \x01(\bR\vsignificant\x122\n" +
+	"\brequires\x18# \x03(\v2\x16.proctor.v1.DependencyR\brequires\x12\x14\n" +
+	"\x05wants\x18$ \x03(\tR\x05wants\x12,\n" +
+	"\x05after\x18% \x03(\v2\x16.proctor.v1.DependencyR\x05after\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
@@ -6041,7 +6782,21 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x17_restart_window_secondsB\x1a\n" +
 	"\x18_backoff_initial_secondsB\x18\n" +
 	"\x16_backoff_reset_secondsB\x17\n" +
-	"\x15_restart_on_unhealthy\"\xb2\x03\n" +
+	"\x15_restart_on_unhealthy\":\n" +
+	"\n" +
+	"Dependency\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\tcondition\x18\x02 \x01(\tR\tcondition\"\xbc\x02\n" +
+	"\vGroupConfig\x12\x16\n" +
+	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1a\n" +
+	"\bstrategy\x18\x02 \x01(\tR\bstrategy\x12&\n" +
+	"\fmax_restarts\x18\x03 \x01(\x05H\x00R\vmaxRestarts\x88\x01\x01\x129\n" +
+	"\x16restart_window_seconds\x18\x04 \x01(\x01H\x01R\x14restartWindowSeconds\x88\x01\x01\x12#\n" +
+	"\ron_escalation\x18\x05 \x01(\tR\fonEscalation\x12#\n" +
+	"\rauto_shutdown\x18\x06 \x01(\tR\fautoShutdown\x12 \n" +
+	"\vsignificant\x18\a \x01(\bR\vsignificantB\x0f\n" +
+	"\r_max_restartsB\x19\n" +
+	"\x17_restart_window_seconds\"\xb2\x03\n" +
 	"\x0eResourceLimits\x12\x1f\n" +
 	"\vcpu_percent\x18\x01 \x01(\x05R\n" +
 	"cpuPercent\x12\x1d\n" +
@@ -6073,7 +6828,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0ftimeout_seconds\x18\b \x01(\x01R\x0etimeoutSeconds\x12+\n" +
 	"\x11failure_threshold\x18\t \x01(\x05R\x10failureThreshold\x12+\n" +
 	"\x11success_threshold\x18\n" +
-	" \x01(\x05R\x10successThreshold\"\xa2\x05\n" +
+	" \x01(\x05R\x10successThreshold\"\xec\x05\n" +
 	"\x14ProcessManagerConfig\x12f\n" +
 	"\x12collector_binaries\x18\x01 \x03(\v27.proctor.v1.ProcessManagerConfig.CollectorBinariesEntryR\x11collectorBinaries\x12G\n" +
 	" default_graceful_timeout_seconds\x18\x02 \x01(\x01R\x1ddefaultGracefulTimeoutSeconds\x12A\n" +
@@ -6085,18 +6840,25 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\tstate_dir\x18\b \x01(\tR\bstateDir\x120\n" +
 	"\x06output\x18\t \x01(\v2\x18.proctor.v1.OutputConfigR\x06output\x12\x19\n" +
 	"\blog_path\x18\n" +
-	" \x01(\tR\alogPath\x1aD\n" +
+	" \x01(\tR\alogPath\x12+\n" +
+	"\x11start_concurrency\x18\v \x01(\x05R\x10startConcurrency\x12\x1b\n" +
+	"\texit_with\x18\f \x01(\tR\bexitWith\x1aD\n" +
 	"\x16CollectorBinariesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x03\n" +
 	"\x06Config\x12I\n" +
 	"\x0fprocess_manager\x18\x01 \x01(\v2 .proctor.v1.ProcessManagerConfigR\x0eprocessManager\x12B\n" +
 	"\n" +
 	"collectors\x18\x02 \x03(\v2\".proctor.v1.Config.CollectorsEntryR\n" +
-	"collectors\x1aZ\n" +
+	"collectors\x126\n" +
+	"\x06groups\x18\x03 \x03(\v2\x1e.proctor.v1.Config.GroupsEntryR\x06groups\x12\x14\n" +
+	"\x05order\x18\x04 \x03(\tR\x05order\x1aZ\n" +
 	"\x0fCollectorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
-	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\"\xf2\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\x1aR\n" +
+	"\vGroupsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xf2\x03\n" +
 	"\x04Exit\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x12\n" +
@@ -6129,7 +6891,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06faults\x18\b \x01(\x04R\x06faults\x12,\n" +
 	"\x12last_start_seconds\x18\t \x01(\x01R\x10lastStartSeconds\x12\x1c\n" +
 	"\tunhealthy\x18\n" +
-	" \x01(\x04R\tunhealthy\"\x8f\x05\n" +
+	" \x01(\x04R\tunhealthy\"\xa5\x05\n" +
 	"\x0fCollectorStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12'\n" +
@@ -6148,7 +6910,18 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06health\x18\r \x01(\x0e2\x12.proctor.v1.HealthR\x06health\x12%\n" +
 	"\x0ehealth_reasons\x18\x0e \x03(\tR\rhealthReasons\x12*\n" +
 	"\x06totals\x18\x0f \x01(\v2\x12.proctor.v1.TotalsR\x06totals\x12=\n" +
-	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\"p\n" +
+	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\x12\x14\n" +
+	"\x05group\x18\x11 \x01(\tR\x05group\"\xbb\x02\n" +
+	"\vGroupStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06parent\x18\x02 \x01(\tR\x06parent\x12\x1a\n" +
+	"\bstrategy\x18\x03 \x01(\tR\bstrategy\x12\x1a\n" +
+	"\bchildren\x18\x04 \x03(\tR\bchildren\x12'\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x11.proctor.v1.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12#\n" +
+	"\rrestart_count\x18\a \x01(\x05R\frestartCount\x12#\n" +
+	"\rrestarts_left\x18\b \x01(\x05R\frestartsLeft\x12=\n" +
+	"\fnext_restart\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vnextRestart\"p\n" +
 	"\x15StartCollectorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x123\n" +
@@ -6195,11 +6968,13 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"P\n" +
 	"\x0fShutdownRequest\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\x12'\n" +
-	"\x0ftimeout_seconds\x18\x02 \x01(\x01R\x0etimeoutSeconds\"o\n" +
+	"\x0ftimeout_seconds\x18\x02 \x01(\x01R\x0etimeoutSeconds\"\x9b\x01\n" +
 	"\x10ShutdownResponse\x12\x18\n" +
 	"\astopped\x18\x01 \x03(\tR\astopped\x12\x16\n" +
 	"\x06forced\x18\x02 \x03(\tR\x06forced\x12)\n" +
-	"\x04left\x18\x03 \x03(\v2\x15.proctor.v1.RemainderR\x04left\"E\n" +
+	"\x04left\x18\x03 \x03(\v2\x15.proctor.v1.RemainderR\x04left\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\x05R\x04code\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"E\n" +
 	"\tRemainder\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x16\n" +
@@ -6208,11 +6983,27 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"H\n" +
 	"\x11GetStatusResponse\x123\n" +
 	"\x06status\x18\x01 \x01(\v2\x1b.proctor.v1.CollectorStatusR\x06status\"\x17\n" +
-	"\x15ListCollectorsRequest\"U\n" +
+	"\x15ListCollectorsRequest\"\x86\x01\n" +
 	"\x16ListCollectorsResponse\x12;\n" +
 	"\n" +
 	"collectors\x18\x01 \x03(\v2\x1b.proctor.v1.CollectorStatusR\n" +
-	"collectors\"$\n" +
+	"collectors\x12/\n" +
+	"\x06groups\x18\x02 \x03(\v2\x17.proctor.v1.GroupStatusR\x06groups\"\x11\n" +
+	"\x0fGetGraphRequest\":\n" +
+	"\x10GetGraphResponse\x12&\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x10.proctor.v1.NodeR\x05nodes\"\xfd\x02\n" +
+	"\x04Node\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12'\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x11.proctor.v1.StateR\x05state\x122\n" +
+	"\brequires\x18\x04 \x03(\v2\x16.proctor.v1.DependencyR\brequires\x12\x14\n" +
+	"\x05wants\x18\x05 \x03(\tR\x05wants\x12,\n" +
+	"\x05after\x18\x06 \x03(\v2\x16.proctor.v1.DependencyR\x05after\x12\x1a\n" +
+	"\bprevious\x18\a \x01(\tR\bprevious\x120\n" +
+	"\x05asked\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\x124\n" +
+	"\aordered\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aordered\x12*\n" +
+	"\x02up\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x02up\"$\n" +
 	"\x12CheckHealthRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"k\n" +
 	"\x13CheckHealthResponse\x12\x0e\n" +
@@ -6287,7 +7078,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\binstance\x18\x03 \x01(\tR\binstance\"\\\n" +
 	"\x13WatchEventsResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12)\n" +
-	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xe8\b\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xed\t\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1c\n" +
@@ -6312,7 +7103,10 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"outputLost\x12?\n" +
 	"\routput_stored\x18\x1d \x01(\v2\x18.proctor.v1.OutputStoredH\x00R\foutputStored\x12&\n" +
 	"\x04lost\x18\x1e \x01(\v2\x10.proctor.v1.LostH\x00R\x04lost\x12B\n" +
-	"\x0ehealth_changed\x18\x1f \x01(\v2\x19.proctor.v1.HealthChangedH\x00R\rhealthChangedB\x06\n" +
+	"\x0ehealth_changed\x18\x1f \x01(\v2\x19.proctor.v1.HealthChangedH\x00R\rhealthChanged\x12H\n" +
+	"\x10group_restarting\x18  \x01(\v2\x1b.proctor.v1.GroupRestartingH\x00R\x0fgroupRestarting\x129\n" +
+	"\vgroup_ended\x18! \x01(\v2\x16.proctor.v1.GroupEndedH\x00R\n" +
+	"groupEndedB\x06\n" +
 	"\x04fact\"\x1b\n" +
 	"\x05Added\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\"\t\n" +
@@ -6411,7 +7205,19 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06LogGap\x12\x14\n" +
 	"\x05lines\x18\x01 \x01(\x04R\x05lines\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason*\x90\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x96\x01\n" +
+	"\x0fGroupRestarting\x12\x14\n" +
+	"\x05child\x18\x01 \x01(\tR\x05child\x12\x14\n" +
+	"\x05cause\x18\x02 \x01(\tR\x05cause\x12\x1e\n" +
+	"\n" +
+	"collectors\x18\x03 \x03(\tR\n" +
+	"collectors\x12#\n" +
+	"\rafter_seconds\x18\x04 \x01(\x01R\fafterSeconds\x12\x12\n" +
+	"\x04left\x18\x05 \x01(\x05R\x04left\"<\n" +
+	"\n" +
+	"GroupEnded\x12\x16\n" +
+	"\x06failed\x18\x01 \x01(\bR\x06failed\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason*\x90\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_STOPPED\x10\x01\x12\x12\n" +
@@ -6437,7 +7243,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
-	"\rSTREAM_STDERR\x10\x022\x88\r\n" +
+	"\rSTREAM_STDERR\x10\x022\xd4\r\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -6450,7 +7256,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\bShutdown\x12\x1b.proctor.v1.ShutdownRequest\x1a\x1c.proctor.v1.ShutdownResponse\x12M\n" +
 	"\tGetStatus\x12\x1c.proctor.v1.GetStatusRequest\x1a\x1d.proctor.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eListCollectors\x12!.proctor.v1.ListCollectorsRequest\x1a\".proctor.v1.ListCollectorsResponse\"\x03\x90\x02\x01\x12S\n" +
-	"\vCheckHealth\x12\x1e.proctor.v1.CheckHealthRequest\x1a\x1f.proctor.v1.CheckHealthResponse\"\x03\x90\x02\x01\x12b\n" +
+	"\vCheckHealth\x12\x1e.proctor.v1.CheckHealthRequest\x1a\x1f.proctor.v1.CheckHealthResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\bGetGraph\x12\x1b.proctor.v1.GetGraphRequest\x1a\x1c.proctor.v1.GetGraphResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSupervisor\x12 .proctor.v1.GetSupervisorRequest\x1a!.proctor.v1.GetSupervisorResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12N\n" +
@@ -6472,7 +7279,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 82)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -6483,215 +7290,242 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*StringList)(nil),               // 6: proctor.v1.StringList
 	(*OutputConfig)(nil),             // 7: proctor.v1.OutputConfig
 	(*CollectorConfig)(nil),          // 8: proctor.v1.CollectorConfig
-	(*ResourceLimits)(nil),           // 9: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 10: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 11: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 12: proctor.v1.Config
-	(*Exit)(nil),                     // 13: proctor.v1.Exit
-	(*Totals)(nil),                   // 14: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 15: proctor.v1.CollectorStatus
-	(*StartCollectorRequest)(nil),    // 16: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 17: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 18: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 19: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 20: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 21: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 22: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 23: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 24: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 25: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 26: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 27: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 28: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 29: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 30: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 31: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 32: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 33: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 34: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 35: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 36: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 37: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 38: proctor.v1.ListCollectorsResponse
-	(*CheckHealthRequest)(nil),       // 39: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 40: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 41: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 42: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 43: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 44: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 45: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 46: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 47: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 48: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 49: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 50: proctor.v1.DescribeActorsResponse
-	(*ApplyConfigRequest)(nil),       // 51: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 52: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 53: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 54: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 55: proctor.v1.Plan
-	(*Change)(nil),                   // 56: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 57: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 58: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 59: proctor.v1.Event
-	(*Added)(nil),                    // 60: proctor.v1.Added
-	(*Removed)(nil),                  // 61: proctor.v1.Removed
-	(*StateChanged)(nil),             // 62: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 63: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 64: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 65: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 66: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 67: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 68: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 69: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 70: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 71: proctor.v1.Audited
-	(*OutputLost)(nil),               // 72: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 73: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 74: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 75: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 76: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 77: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 78: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 79: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 80: proctor.v1.LogGap
-	nil,                              // 81: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 82: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 83: proctor.v1.Config.CollectorsEntry
-	nil,                              // 84: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 85: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 86: google.protobuf.Timestamp
+	(*Dependency)(nil),               // 9: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 10: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 11: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 12: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 13: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 14: proctor.v1.Config
+	(*Exit)(nil),                     // 15: proctor.v1.Exit
+	(*Totals)(nil),                   // 16: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 17: proctor.v1.CollectorStatus
+	(*GroupStatus)(nil),              // 18: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 19: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 20: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 21: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 22: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 23: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 24: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 25: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 26: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 27: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 28: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 29: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 30: proctor.v1.SignalCollectorResponse
+	(*RemoveCollectorRequest)(nil),   // 31: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 32: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 33: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 34: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 35: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 36: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 37: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 38: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 39: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 40: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 41: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 42: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 43: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 44: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 45: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 46: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 47: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 48: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 49: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 50: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 51: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 52: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 53: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 54: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 55: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 56: proctor.v1.DescribeActorsResponse
+	(*ApplyConfigRequest)(nil),       // 57: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 58: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 59: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 60: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 61: proctor.v1.Plan
+	(*Change)(nil),                   // 62: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 63: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 64: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 65: proctor.v1.Event
+	(*Added)(nil),                    // 66: proctor.v1.Added
+	(*Removed)(nil),                  // 67: proctor.v1.Removed
+	(*StateChanged)(nil),             // 68: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 69: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 70: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 71: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 72: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 73: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 74: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 75: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 76: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 77: proctor.v1.Audited
+	(*OutputLost)(nil),               // 78: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 79: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 80: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 81: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 82: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 83: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 84: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 85: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 86: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 87: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 88: proctor.v1.GroupEnded
+	nil,                              // 89: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 90: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 91: proctor.v1.Config.CollectorsEntry
+	nil,                              // 92: proctor.v1.Config.GroupsEntry
+	nil,                              // 93: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 94: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 95: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
 	5,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
 	6,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
 	6,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	81,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	89,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
 	7,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
 	6,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	9,   // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	10,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	10,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	10,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	6,   // 11: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	82,  // 12: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	7,   // 13: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	11,  // 14: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	83,  // 15: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	86,  // 16: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,   // 17: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	86,  // 18: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	86,  // 19: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	86,  // 20: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	13,  // 21: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 22: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	14,  // 23: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	86,  // 24: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	8,   // 25: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	13,  // 26: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	34,  // 27: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	15,  // 28: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	15,  // 29: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	1,   // 30: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	15,  // 31: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	8,   // 32: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	86,  // 33: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	45,  // 34: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	46,  // 35: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	47,  // 36: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 37: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	48,  // 38: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	12,  // 39: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	55,  // 40: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	55,  // 41: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	56,  // 42: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	2,   // 43: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	4,   // 44: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	86,  // 45: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	59,  // 46: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	86,  // 47: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	60,  // 48: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	61,  // 49: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	62,  // 50: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	63,  // 51: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	64,  // 52: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	65,  // 53: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	66,  // 54: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	67,  // 55: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	68,  // 56: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	69,  // 57: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	70,  // 58: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	71,  // 59: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	72,  // 60: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	73,  // 61: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	74,  // 62: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	75,  // 63: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	0,   // 64: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 65: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	86,  // 66: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	13,  // 67: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	86,  // 68: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	4,   // 69: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 70: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 71: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	86,  // 72: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	86,  // 73: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	3,   // 74: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	84,  // 75: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	79,  // 76: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	85,  // 77: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	86,  // 78: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	3,   // 79: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	80,  // 80: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	4,   // 81: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	76,  // 82: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	8,   // 83: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	76,  // 84: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	76,  // 85: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	16,  // 86: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	18,  // 87: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	20,  // 88: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	22,  // 89: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	24,  // 90: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	26,  // 91: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	28,  // 92: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	30,  // 93: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	32,  // 94: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	35,  // 95: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	37,  // 96: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	39,  // 97: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	41,  // 98: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	43,  // 99: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	49,  // 100: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	51,  // 101: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	53,  // 102: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	57,  // 103: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	77,  // 104: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	17,  // 105: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	19,  // 106: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	21,  // 107: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	23,  // 108: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	25,  // 109: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	27,  // 110: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	29,  // 111: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	31,  // 112: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	33,  // 113: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	36,  // 114: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	38,  // 115: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	40,  // 116: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	42,  // 117: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	44,  // 118: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	50,  // 119: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	52,  // 120: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	54,  // 121: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	58,  // 122: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	78,  // 123: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	105, // [105:124] is the sub-list for method output_type
-	86,  // [86:105] is the sub-list for method input_type
-	86,  // [86:86] is the sub-list for extension type_name
-	86,  // [86:86] is the sub-list for extension extendee
-	0,   // [0:86] is the sub-list for field type_name
+	11,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	12,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	12,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	12,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	9,   // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	9,   // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	6,   // 13: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	90,  // 14: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	7,   // 15: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	13,  // 16: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	91,  // 17: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	92,  // 18: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	95,  // 19: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	0,   // 20: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	95,  // 21: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	95,  // 22: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	95,  // 23: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	15,  // 24: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 25: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	16,  // 26: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	95,  // 27: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	0,   // 28: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	95,  // 29: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	8,   // 30: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	15,  // 31: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	37,  // 32: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	17,  // 33: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	17,  // 34: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	18,  // 35: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	44,  // 36: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 37: proctor.v1.Node.state:type_name -> proctor.v1.State
+	9,   // 38: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	9,   // 39: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	95,  // 40: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	95,  // 41: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	95,  // 42: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 43: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	17,  // 44: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	8,   // 45: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	95,  // 46: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	51,  // 47: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	52,  // 48: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	53,  // 49: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 50: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	54,  // 51: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	14,  // 52: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	61,  // 53: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	61,  // 54: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	62,  // 55: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	2,   // 56: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	4,   // 57: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	95,  // 58: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	65,  // 59: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	95,  // 60: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	66,  // 61: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	67,  // 62: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	68,  // 63: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	69,  // 64: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	70,  // 65: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	71,  // 66: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	72,  // 67: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	73,  // 68: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	74,  // 69: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	75,  // 70: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	76,  // 71: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	77,  // 72: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	78,  // 73: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	79,  // 74: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	80,  // 75: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	81,  // 76: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	87,  // 77: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	88,  // 78: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 79: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 80: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	95,  // 81: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	15,  // 82: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	95,  // 83: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	4,   // 84: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 85: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 86: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	95,  // 87: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	95,  // 88: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	3,   // 89: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	93,  // 90: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	85,  // 91: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	94,  // 92: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	95,  // 93: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	3,   // 94: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	86,  // 95: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	4,   // 96: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	82,  // 97: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	8,   // 98: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	10,  // 99: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	82,  // 100: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	82,  // 101: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	19,  // 102: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	21,  // 103: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	23,  // 104: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	25,  // 105: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	27,  // 106: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	29,  // 107: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	31,  // 108: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	33,  // 109: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	35,  // 110: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	38,  // 111: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	40,  // 112: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	45,  // 113: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	42,  // 114: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	47,  // 115: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	49,  // 116: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	55,  // 117: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	57,  // 118: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	59,  // 119: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	63,  // 120: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	83,  // 121: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	20,  // 122: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	22,  // 123: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	24,  // 124: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	26,  // 125: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	28,  // 126: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	30,  // 127: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	32,  // 128: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	34,  // 129: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	36,  // 130: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	39,  // 131: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	41,  // 132: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	46,  // 133: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	43,  // 134: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	48,  // 135: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	50,  // 136: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	56,  // 137: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	58,  // 138: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	60,  // 139: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	64,  // 140: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	84,  // 141: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	122, // [122:142] is the sub-list for method output_type
+	102, // [102:122] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -6701,8 +7535,9 @@ func file_proctor_v1_proctor_proto_init() {
 	}
 	file_proctor_v1_proctor_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[55].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[6].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[7].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[61].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -6719,8 +7554,10 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_OutputStored)(nil),
 		(*Event_Lost)(nil),
 		(*Event_HealthChanged)(nil),
+		(*Event_GroupRestarting)(nil),
+		(*Event_GroupEnded)(nil),
 	}
-	file_proctor_v1_proctor_proto_msgTypes[75].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[81].OneofWrappers = []any{
 		(*LogRecord_Text)(nil),
 		(*LogRecord_Bytes)(nil),
 		(*LogRecord_Gap)(nil),
@@ -6732,7 +7569,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   82,
+			NumMessages:   91,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
