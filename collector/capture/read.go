@@ -351,6 +351,7 @@ const (
 	turnRecords = 512
 	turnBytes   = 256 << 10
 	fewReaders  = 4 // may work without a pause
+	manyRest    = 3 // times as long as they have worked is the pause of more
 )
 
 // takeTurns is drain, some records at a time. Whoever they are given to is waited
@@ -387,7 +388,7 @@ func (m *merger) takeTurns(ctx context.Context, yield func(Record, error) bool) 
 			batch = append(batch, given{r, nil})
 		}
 		if m.turns.waiting.Load() > fewReaders {
-			pause := time.NewTimer(time.Since(began))
+			pause := time.NewTimer(manyRest * time.Since(began))
 			select {
 			case <-pause.C:
 			case <-ctx.Done():

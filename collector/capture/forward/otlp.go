@@ -36,7 +36,7 @@ func OTLP(address string) (*Forwarder, error) {
 }
 
 func exporterOf(address string) (sdklog.Exporter, error) {
-	ctx := context.Background() // making one connects to nobody
+	ctx := context.Background() //nolint:forbidigo // making one connects to nobody
 	scheme, host, _ := strings.Cut(strings.TrimPrefix(address, "otlp+"), "://")
 	switch {
 	case scheme == "grpc", scheme == "otlp" && strings.HasPrefix(protocol(), "grpc"):
@@ -80,7 +80,7 @@ type otlp struct {
 
 func (o *otlp) send(batch []capture.Record) (done, lost int, err error) {
 	o.gathered = o.gathered[:0]
-	ctx, cancel := context.WithTimeout(context.Background(), exportTime)
+	ctx, cancel := context.WithTimeout(context.Background(), exportTime) //nolint:forbidigo // nobody waits for the goroutine of a forwarder
 	defer cancel()
 	for _, r := range batch {
 		o.service(r.ID).Emit(ctx, logRecord(r))
@@ -92,7 +92,7 @@ func (o *otlp) send(batch []capture.Record) (done, lost int, err error) {
 }
 
 func (o *otlp) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience) //nolint:forbidigo // nobody waits for the goroutine of a forwarder
 	defer cancel()
 	_ = o.exporter.Shutdown(ctx)
 }
