@@ -83,6 +83,8 @@ func programs(spec platform.Spec, nth int) platformtest.Program {
 		return platformtest.Program{Lives: time.Second, Exit: platform.Exit{Code: 3}}
 	case strings.HasPrefix(spec.Label, "deaf"):
 		return platformtest.Program{Deaf: true}
+	case strings.HasPrefix(spec.Label, "late"):
+		return platformtest.Program{SpawnDelay: 1500 * time.Millisecond, StopDelay: 500 * time.Millisecond}
 	case strings.HasPrefix(spec.Label, "slow"):
 		return platformtest.Program{StopDelay: 8 * time.Second}
 	case strings.HasPrefix(spec.Label, "brief"):
@@ -96,12 +98,31 @@ func programs(spec platform.Spec, nth int) platformtest.Program {
 }
 
 // testConfig is what the supervisor supervises; the first line of a transcript
-// names those that it has: "# web db".
+// names those that it has: "# web db". One that is in a group, or requires
+// others, says so: "web@pipeline<db,queue"; "@pipeline:one_for_all:parent" is the
+// group itself.
 func testConfig(ids []string) config.Config {
 	cfg := config.Config{ProcessManager: config.ProcessManager{EnableAutoRestart: true}, Collectors: map[string]config.Collector{}}
 	for _, id := range ids {
+		if group, is := strings.CutPrefix(id, "@"); is {
+			parts := append(strings.Split(group, ":"), "")
+			if cfg.Groups == nil {
+				cfg.Groups = map[string]config.Group{}
+			}
+			cfg.Groups[parts[0]] = config.Group{Strategy: config.Strategy(parts[1]), Parent: parts[2]}
+			cfg.Order = append(cfg.Order, "@"+parts[0])
+			continue
+		}
 		id, off := strings.CutSuffix(id, "(off)")
+		id, needs, _ := strings.Cut(id, "<")
+		id, group, _ := strings.Cut(id, "@")
+		var requires []config.Dependency
+		for _, other := range strings.FieldsFunc(needs, func(r rune) bool { return r == ',' }) {
+			requires = append(requires, config.Dependency{ID: other})
+		}
+		cfg.Order = append(cfg.Order, id)
 		cfg.Collectors[id] = config.Collector{
+			Group: group, Requires: requires,
 			BinaryPath: "/usr/bin/" + config.TypeOf(id), Args: []string{"--name", "a b"}, Env: map[string]string{"LOG": "info"},
 			AutoRestart: true, Autostart: !off, BackoffInitial: 40 * time.Second, BackoffMax: time.Minute, GracefulTimeout: 10 * time.Second,
 		}

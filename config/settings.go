@@ -51,6 +51,13 @@ func setting(value reflect.Value) (any, bool) {
 		if value.IsNil() {
 			return []string{}, true
 		}
+		if value.Type().Elem().Kind() == reflect.Struct {
+			list := make([]any, value.Len())
+			for i := range list {
+				list[i] = settings(value.Index(i))
+			}
+			return list, true
+		}
 	case reflect.Map:
 		if value.IsNil() {
 			return map[string]string{}, true

@@ -225,12 +225,13 @@ func (h *host) forkExec(spec *Spec) (int, error) {
 	pid, err := syscall.ForkExec(spec.Path, append([]string{spec.Path}, spec.Args...), &syscall.ProcAttr{
 		Dir:   spec.Dir,
 		Env:   spec.Env,
-		Files: files,
+		Files: spec.descriptors(files),
 		Sys:   sys,
 	})
 	runtime.KeepAlive(spec.Stdin)
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
+	runtime.KeepAlive(spec.extra)
 	return pid, spec.refused(sys.Credential, err)
 }
 
@@ -516,6 +517,23 @@ func (p *process) Signal(sig Signal, group bool) error {
 		err = unix.Kill(p.pid, unix.Signal(sig))
 	}
 	return signalFault(err, sig, group, p.label, p.pid)
+}
+
+func (p *process) Holds(pid int) bool {
+	p.mu.Lock()
+	root, over := p.pid, p.phase == over || p.pid == 0
+	p.mu.Unlock()
+	if over || pid <= 0 {
+		return false
+	}
+	if pid == root {
+		return true
+	}
+	if group, err := unix.Getpgid(pid); err == nil && group == root {
+		return true
+	}
+	session, err := unix.Getsid(pid)
+	return err == nil && session == root
 }
 
 func (p *process) abandon() string {

@@ -22,9 +22,8 @@ import (
 
 // A host on Linux consists of
 //
-//   - a few spawners, each a goroutine that keeps its thread for as long as the
-//     host lives: the death signal that a process gets when the supervisor dies
-//     (PR_SET_PDEATHSIG) belongs to the thread that cloned it, not to the program;
+//   - a few spawners, each a goroutine that gets ready what a process needs, with
+//     a forker, the thread that starts it;
 //   - one loop, the only one to reap and to read /proc. It sleeps in Go's own
 //     poller on an epoll set that holds a pidfd of each process, so a process
 //     costs a descriptor and neither a thread nor a goroutine;
@@ -124,9 +123,20 @@ func newHost(o Options) (Host, error) {
 	signal.Notify(h.children, unix.SIGCHLD)
 	h.workers.Go(h.loop)
 	h.workers.Go(h.watchOrphans)
+	var forkers []*forker
 	for range spawners {
-		h.workers.Add(1)
-		go h.spawner()
+		f, err := newForker(h.self, &h.workers, h.null)
+		if err != nil {
+			for _, f := range forkers {
+				f.end()
+			}
+			h.Close()
+			return nil, err
+		}
+		forkers = append(forkers, f)
+	}
+	for _, f := range forkers {
+		h.workers.Go(func() { h.spawner(f) })
 	}
 	return h, nil
 }
@@ -383,42 +393,27 @@ func (h *host) abandon() error {
 	return fmt.Errorf("still there %v after they were killed: %s", closeWithin, strings.Join(names, ", "))
 }
 
-// A spawner starts processes from one thread.
+// A spawner starts processes by way of one thread.
 type spawner struct {
-	h     *host
-	idle  threadParker
-	argv  []string
-	env   []string
-	files [3]uintptr
-	pidfd int
-	sys   syscall.SysProcAttr
-	attr  syscall.ProcAttr
+	h      *host
+	forker *forker
+	argv   []string
+	env    []string
+	files  []uintptr // as ForkExec wants them
+	send   []int     // descriptors that the forker has to get
+	from   []int     // which of those files[i] is; negative: none
+	sys    syscall.SysProcAttr
+	attr   syscall.ProcAttr
 }
 
-func (h *host) spawner() {
-	defer h.workers.Done()
-	runtime.LockOSThread()
-	if unix.Gettid() == h.self {
-		// Children of the main thread could not be told from orphans. While
-		// this goroutine holds that thread, another one gets a different one.
-		started := make(chan struct{})
-		h.workers.Add(1)
-		go func() {
-			runtime.LockOSThread()
-			close(started)
-			h.spawner()
-			runtime.UnlockOSThread()
-		}()
-		<-started
-		runtime.UnlockOSThread()
-		return
-	}
-	defer runtime.UnlockOSThread()
-	s := &spawner{h: h}
-	s.sys = syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, PidFD: &s.pidfd}
+func (h *host) spawner(f *forker) {
+	defer f.end()
+	s := &spawner{h: h, forker: f}
+	s.sys = syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	s.attr.Sys = &s.sys
+	idle := newChanParker()
 	for {
-		p, ok := h.starts.take(&s.idle)
+		p, ok := h.starts.take(idle)
 		if !ok {
 			break
 		}
@@ -447,8 +442,25 @@ func (s *spawner) start(p *process) {
 		p.failed(diagnose(&p.spec, err))
 		return
 	}
-	if err := p.started(pid, s.pidfd); err != nil {
+	// It has not been reaped, by whomever: its number is its own.
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		unix.Kill(-pid, unix.SIGKILL)
+		unix.Wait4(pid, nil, 0, nil)
+		s.undo(p)
+		p.failed(diagnose(&p.spec, fmt.Errorf("pidfd_open: %w", err)))
+		return
+	}
+	if err := p.started(pid, pidfd); err != nil {
 		p.failed(&SpawnError{Path: p.spec.Path, Why: "started, but ended again: it cannot be watched: " + err.Error(), Err: err})
+	}
+}
+
+// undo removes what was made for a process that there is not any more.
+func (s *spawner) undo(p *process) {
+	if p.leaf != "" {
+		s.h.cgroups.remove(p.leaf)
+		p.leaf = ""
 	}
 }
 
@@ -457,7 +469,7 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 	groups, limits := s.h.cgroups, &p.spec.Limits
 	if groups == nil {
 		p.unmet = unmet(limits.ofTree(), "there is no cgroup to set it for: "+s.h.noCgroups.Error())
-		return s.limited(p)
+		return s.fork(p, -1)
 	}
 	leaf := leafName(p.label, p.seq)
 	fd, err := groups.make(leaf)
@@ -468,9 +480,7 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
 	}
 	p.unmet = groups.setTree(leaf, limits)
-	s.sys.UseCgroupFD, s.sys.CgroupFD = true, fd
-	pid, err = s.limited(p)
-	s.sys.UseCgroupFD = false
+	pid, err = s.fork(p, fd)
 	unix.Close(fd)
 	if err != nil {
 		groups.remove(leaf)
@@ -480,7 +490,62 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 	return pid, nil
 }
 
-// limited starts p with the limits that belong to a process.
+// fork has the forker start p, in the leaf that leaf is a descriptor of, if it is
+// not negative.
+func (s *spawner) fork(p *process, leaf int) (pid int, err error) {
+	spec := &p.spec
+	s.argv = append(append(s.argv[:0], spec.Path), spec.Args...)
+	s.env = markEnv(s.env[:0], spec.Env, s.h.outer, s.h.nonce, p.seq)
+	s.files = append(s.files[:0], uintptr(s.h.null), uintptr(s.h.null), uintptr(s.h.null))
+	for i, f := range []*os.File{spec.Stdin, spec.Stdout, spec.Stderr} {
+		if f == nil {
+			continue
+		}
+		if s.files[i] = f.Fd(); s.files[i] == ^uintptr(0) {
+			return 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard input", "standard output", "standard error"}[i] +
+				" was closed before the process could be started", Err: os.ErrClosed}
+		}
+	}
+	s.files = spec.descriptors(s.files)
+	s.send, s.from = s.send[:0], s.from[:0]
+	for _, fd := range s.files {
+		if fd == uintptr(s.h.null) || fd == ^uintptr(0) {
+			s.from = append(s.from, -1)
+			continue
+		}
+		s.from = append(s.from, len(s.send))
+		s.send = append(s.send, int(fd))
+	}
+	if leaf >= 0 {
+		s.send = append(s.send, leaf)
+	}
+	s.attr.Dir, s.attr.Env, s.attr.Files = spec.Dir, s.env, s.files
+	if s.sys.Credential, err = spec.credential(); err != nil {
+		return 0, err
+	}
+	pid, err = s.forker.do(s.send, func(received []int) (int, error) {
+		for i, n := range s.from {
+			if n >= 0 {
+				s.files[i] = uintptr(received[n])
+			}
+		}
+		s.sys.UseCgroupFD = leaf >= 0
+		if leaf >= 0 {
+			s.sys.CgroupFD = received[len(received)-1]
+		}
+		return s.limited(p)
+	})
+	runtime.KeepAlive(spec.Stdin)
+	runtime.KeepAlive(spec.Stdout)
+	runtime.KeepAlive(spec.Stderr)
+	runtime.KeepAlive(spec.extra)
+	clear(s.argv)
+	clear(s.env)
+	return pid, err
+}
+
+// limited starts p with the limits that belong to a process. It is for the
+// forker: who has traced a process is the thread.
 func (s *spawner) limited(p *process) (pid int, err error) {
 	limits := &p.spec.Limits
 	if limits.Required && len(p.unmet) > 0 {
@@ -497,14 +562,12 @@ func (s *spawner) limited(p *process) (pid int, err error) {
 	}
 	missing, ok := setProcess(pid, limits)
 	if !ok {
-		unix.Close(s.pidfd)
 		return 0, &SpawnError{Path: p.spec.Path, Why: "it was killed when it had just been started", Err: unix.ESRCH}
 	}
 	p.unmet = append(p.unmet, missing...)
 	if limits.Required && len(missing) > 0 {
 		unix.Kill(pid, unix.SIGKILL)
 		unix.Wait4(pid, nil, unix.WALL, nil)
-		unix.Close(s.pidfd)
 		return 0, missingLimits(&p.spec, missing)
 	}
 	if err := unix.PtraceDetach(pid); err != nil && err != unix.ESRCH {
@@ -514,36 +577,6 @@ func (s *spawner) limited(p *process) (pid int, err error) {
 }
 
 func (s *spawner) forkExec(p *process) (pid int, err error) {
-	spec := &p.spec
-	s.argv = append(append(s.argv[:0], spec.Path), spec.Args...)
-	s.env = markEnv(s.env[:0], spec.Env, s.h.outer, s.h.nonce, p.seq)
-	s.files = [3]uintptr{uintptr(s.h.null), uintptr(s.h.null), uintptr(s.h.null)}
-	for i, f := range []*os.File{spec.Stdin, spec.Stdout, spec.Stderr} {
-		if f == nil {
-			continue
-		}
-		if s.files[i] = f.Fd(); s.files[i] == ^uintptr(0) {
-			return 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard input", "standard output", "standard error"}[i] +
-				" was closed before the process could be started", Err: os.ErrClosed}
-		}
-	}
-	s.attr.Dir = spec.Dir
-	s.attr.Env = s.env
-	s.attr.Files = s.files[:]
-	if s.sys.Credential, err = spec.credential(); err != nil {
-		return 0, err
-	}
-	pid, err = syscall.ForkExec(spec.Path, s.argv, &s.attr)
-	err = spec.refused(s.sys.Credential, err)
-	runtime.KeepAlive(spec.Stdin)
-	runtime.KeepAlive(spec.Stdout)
-	runtime.KeepAlive(spec.Stderr)
-	clear(s.argv)
-	clear(s.env)
-	if err == nil && s.pidfd < 0 {
-		unix.Kill(pid, unix.SIGKILL)
-		unix.Wait4(pid, nil, 0, nil)
-		return 0, errors.New("the kernel gave no pidfd: Linux 5.4 or later is needed")
-	}
-	return pid, err
+	pid, err = syscall.ForkExec(p.spec.Path, s.argv, &s.attr)
+	return pid, p.spec.refused(s.sys.Credential, err)
 }

@@ -285,6 +285,9 @@ func (p *process) newJob() (job windows.Handle, err error) {
 // create makes a process that does not run yet.
 func (p *process) create() (pid int, handle windows.Handle, err error) {
 	spec := &p.spec
+	if spec.extra != nil {
+		return 0, 0, &SpawnError{Path: spec.Path, Why: "on Windows a process cannot be given a descriptor by its number", Err: ErrNotSupported}
+	}
 	files := []uintptr{p.h.null.Fd(), p.h.null.Fd(), p.h.null.Fd()}
 	for i, f := range []*os.File{spec.Stdin, spec.Stdout, spec.Stderr} {
 		if f == nil {
@@ -574,6 +577,17 @@ func (p *process) pids() ([]uint32, error) {
 		}
 		return pids, nil
 	}
+}
+
+func (p *process) Holds(pid int) bool {
+	held := false
+	p.mu.Lock()
+	there := p.phase == running || p.phase == exited
+	p.mu.Unlock()
+	return there && pid > 0 && p.withMember(uint32(pid), func(windows.Handle) error {
+		held = true
+		return nil
+	}) == nil && held
 }
 
 // abandon lets go of a tree whose end is not awaited any more; closing the job

@@ -64,6 +64,11 @@ type Process interface {
 
 	// Signal sends one signal to the process itself, or to its whole group.
 	Signal(sig Signal, group bool) error
+
+	// Holds reports whether the process with this number is the process itself or
+	// belongs to its tree. One that is gone does not, nor does one of which the
+	// system does not tell. It reads what the system keeps in memory.
+	Holds(pid int) bool
 }
 
 // Spec says what to start.
@@ -81,6 +86,11 @@ type Spec struct {
 	// that of SpawnFailed.
 	Output func() (stdout, stderr *os.File, err error)
 
+	// Extra, where it is set, is called like Output to get a file that the process
+	// has as descriptor ExtraFD, from 3 on. Not for Windows.
+	Extra   func() (*os.File, error)
+	ExtraFD int
+
 	Args   []string // the arguments after the program's name
 	Env    []string // KEY=value: the whole environment, nothing is added but the host's mark
 	Dir    string   // the working directory; empty: the host's own
@@ -96,6 +106,8 @@ type Spec struct {
 
 	// As is whom it runs as. Not for Windows.
 	As Identity
+
+	extra *os.File // what Extra returned
 }
 
 // An Identity is whom a process runs as, by names or numbers. What is empty is

@@ -3,6 +3,7 @@ package platform
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -205,6 +206,58 @@ func (p *process) Signal(sig Signal, group bool) error {
 		err = ErrNotRunning
 	}
 	return signalFault(err, sig, group, p.label, p.pid)
+}
+
+// maxDepth is how far up the parents of a process are followed.
+const maxDepth = 64
+
+// Holds finds out as the loop does (tree_linux.go), by what the system tells at
+// this moment. It has a reader of its own: anybody may call it.
+func (p *process) Holds(pid int) bool {
+	p.mu.Lock()
+	if p.phase != running && p.phase != exited || pid <= 0 {
+		p.mu.Unlock()
+		return false
+	}
+	root, leaf, itself := p.pid, p.leaf, p.phase == running && pid == p.pid
+	p.mu.Unlock()
+	if itself {
+		return true
+	}
+	var r procReader
+	path := "/proc/" + strconv.Itoa(pid)
+	if leaf != "" {
+		if text, err := r.read(path + "/cgroup"); err == nil {
+			if seq, ok := p.h.cgroups.findLeaf(text); ok {
+				return seq == p.seq
+			}
+		}
+	}
+	// What has left the leaf, or there is none.
+	st, err := r.stat(pid)
+	if err != nil {
+		return false
+	}
+	if st.pgrp == root || st.session == root {
+		return true
+	}
+	if environ, err := r.environ(pid); err == nil {
+		if seq, ours := findMark(environ, p.h.nonce); ours {
+			return seq == p.seq
+		}
+	}
+	for range maxDepth {
+		if st.ppid == root {
+			return true
+		}
+		if st.ppid <= 1 || st.ppid == p.h.self {
+			return false
+		}
+		if st, err = r.stat(st.ppid); err != nil {
+			return false
+		}
+	}
+	return false
 }
 
 // signalGroup is called with the lock held and grouped set. The group's number

@@ -1,7 +1,10 @@
 package platform
 
+// MaxExtraFD is the highest number that Spec.ExtraFD can have.
+const MaxExtraFD = 255
+
 // prepare does what may block before a process can be started. It is for
-// spawners; release has to follow it.
+// spawners; release has to follow it if it succeeds.
 func (s *Spec) prepare() error {
 	if s.Find != nil {
 		path, err := s.Find()
@@ -17,11 +20,22 @@ func (s *Spec) prepare() error {
 		}
 		s.Stdout, s.Stderr = stdout, stderr
 	}
+	if s.Extra != nil {
+		extra, err := s.Extra()
+		if err != nil {
+			s.release()
+			return &SpawnError{Path: s.Path, Why: err.Error(), Err: err}
+		}
+		s.extra = extra
+	}
 	return nil
 }
 
 // release closes what prepare has opened: the process has its own by now.
 func (s *Spec) release() {
+	if s.extra != nil {
+		_ = s.extra.Close()
+	}
 	if s.Output == nil {
 		return
 	}
@@ -31,4 +45,16 @@ func (s *Spec) release() {
 	if s.Stderr != nil && s.Stderr != s.Stdout {
 		_ = s.Stderr.Close()
 	}
+}
+
+// descriptors appends to three standard ones what the process is to have beyond
+// them: what it is not to have is closed.
+func (s *Spec) descriptors(files []uintptr) []uintptr {
+	if s.extra == nil {
+		return files
+	}
+	for len(files) < s.ExtraFD {
+		files = append(files, ^uintptr(0))
+	}
+	return append(files, s.extra.Fd())
 }

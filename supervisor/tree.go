@@ -134,7 +134,7 @@ func (s *supervisor) arrange() {
 			c.group, c.place = g, i
 		}
 	}
-	for _, c := range s.children {
+	for _, c := range s.ordered() {
 		requires, after := cfg.DependenciesOf(c.config)
 		for _, d := range requires {
 			s.link(c, d, true)
@@ -147,6 +147,9 @@ func (s *supervisor) arrange() {
 	for _, c := range s.children {
 		if c.waiting {
 			s.touch(c.obstacle)
+			for _, need := range c.needs {
+				s.touch(need.id)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -10,10 +11,10 @@ import (
 )
 
 // A collector that is to start waits for what stands in its way, and one that is
-// to end for those that need it and are to end as well. Both name the one thing
-// that they wait for; whenever something is another way with that, they look
-// again. So nobody looks who has nothing to hope for, and in whatever order
-// things happen, the last of them finds the way free.
+// to end for those that need it and are to end as well. Whenever something is
+// another way with what they wait for, they look again. So nobody looks who has
+// nothing to hope for, and in whatever order things happen, the last of them finds
+// the way free.
 
 // obstacle is what a collector waits for.
 type obstacle struct {
@@ -36,10 +37,13 @@ func (s *supervisor) obstacle(c *child) (o obstacle, stands bool) {
 			return obstacle{g.mark(), "it is started again with " + name, messages.Starting}, true
 		}
 	}
-	for _, need := range c.needs {
-		if o, stands := need.obstacle(); stands {
-			return o, true
+	for _, need := range c.needs { // what is worst with them is what is told
+		if found, is := need.obstacle(); is && (!stands || worse(found.state, o.state)) {
+			o, stands = found, true
 		}
+	}
+	if stands {
+		return o, true
 	}
 	for g, place := c.group, c.place; g.up != nil; g, place = g.up, g.place {
 		if other := g.before(place); other != nil {
@@ -50,6 +54,11 @@ func (s *supervisor) obstacle(c *child) (o obstacle, stands bool) {
 		return obstacle{turn, "it waits for its turn", messages.Starting}, true
 	}
 	return obstacle{}, false
+}
+
+// worse orders what a collector is while it waits.
+func worse(a, b messages.State) bool {
+	return a == messages.Failed && b != messages.Failed || a == messages.Stopped && b == messages.Starting
 }
 
 func (l link) obstacle() (obstacle, bool) {
@@ -101,28 +110,23 @@ func (c *child) coming() bool {
 	return c.wanted && !c.stuck() && (!c.waiting || c.standing == messages.Starting)
 }
 
-// before is the collector that those at a place of an ordered group wait for.
+// before is the collector that those at a place of an ordered group wait for. Of
+// those before them one that is up says nothing of the others: somebody may have
+// restarted a single one.
 func (g *group) before(place int) (other *child) {
 	if !g.config.Strategy.Ordered() {
 		return nil
 	}
-	for i := place - 1; i >= 0; i-- {
-		up := false
+	for i := place - 1; i >= 0 && other == nil; i-- {
 		g.some(i, i+1, func(c *child) bool {
-			switch {
-			case !c.coming(): // it is done, or down: those before it may still come
-			case c.config.Kind != config.Task && c.meets(config.Ready):
-				up = true
-			default:
+			// What is down, or is done, is not waited for.
+			if c.coming() && (c.config.Kind == config.Task || !c.meets(config.Ready)) {
 				other = c
 			}
 			return other == nil
 		})
-		if other != nil || up {
-			return other
-		}
 	}
-	return nil
+	return other
 }
 
 // launch starts a process as soon as nothing stands in its way.
@@ -141,8 +145,13 @@ func (s *supervisor) launch(ctx actor.Context, c *child) {
 		s.show(ctx, c)
 		return
 	}
+	if to := s.children[o.key]; to == nil || !slices.Contains(to.feeds, c) { // else it looks again with all that wait for that one
+		s.waiters[o.key] = append(s.waiters[o.key], c)
+	}
+	if c.waiting && c.obstacle == o.key && c.standing == o.state && c.reason == o.why {
+		return
+	}
 	c.waiting, c.obstacle, c.standing, c.reason = true, o.key, o.state, o.why
-	s.waiters[o.key] = append(s.waiters[o.key], c)
 	if o.state != messages.Starting {
 		// It comes back by itself; but nobody can say when.
 		kind := messages.InvalidState
@@ -186,6 +195,11 @@ func (s *supervisor) react(ctx actor.Context) {
 		if c := s.children[key]; c != nil && c.group != nil {
 			for g := c.group; g != nil; g = g.up {
 				s.tryRelease(g)
+			}
+			for _, d := range c.feeds {
+				if d.waiting {
+					s.launch(ctx, d)
+				}
 			}
 		}
 		s.wake(ctx, key)

@@ -158,7 +158,7 @@ const (
 	formTexts        = "an array of strings"
 	formTextMap      = "a table of strings"
 	formCodes        = "an array of exit codes and signal names"
-	formDependencies = "array of ids, or of tables with id and condition"
+	formDependencies = "an array of ids, or of tables with id and condition"
 	formBool         = "true or false"
 	formCount        = "a whole number"
 	formCounts       = "an array of whole numbers"

@@ -195,7 +195,6 @@ func dependencies[T any](name, doc string, field func(*T) *[]config.Dependency) 
 				dependencyKeys.read(d, at, element, &one)
 			default:
 				d.wrong(at, element, "an id, or a table with id and condition", `for example "db", or { id = "db", condition = "healthy" }`)
-				continue
 			}
 			list = append(list, one)
 		}

@@ -329,6 +329,13 @@ func (p *process) Signal(s platform.Signal, _ bool) error {
 	})
 }
 
+// Holds implements platform.Process: there is nothing but the process itself.
+func (p *process) Holds(pid int) bool {
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	return p.spawned && !p.emptied && pid == p.pid
+}
+
 func (p *process) alive(f func() error) error {
 	p.host.mu.Lock()
 	defer p.host.mu.Unlock()

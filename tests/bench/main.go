@@ -59,6 +59,7 @@ func main() {
 		rows = append(rows, starts(groups)...)
 		rows = append(rows, replacements(groups)...)
 	}
+	rows = append(rows, tree()...)
 	rows = append(rows, footprint()...)
 	rows = append(rows, queries()...)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

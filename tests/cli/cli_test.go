@@ -131,6 +131,11 @@ func condition(name string) (bool, error) {
 
 func setUp(env *testscript.Env) error {
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+	examples, err := filepath.Abs("../../config/examples")
+	if err != nil {
+		return err
+	}
+	env.Setenv("EXAMPLES", examples)
 	env.Setenv("CHILD", filepath.Join(bin, "child"))
 	env.Setenv("PROCTOR_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 	env.Setenv("PROCTOR_SOCKET", filepath.Join(env.WorkDir, "s"))
