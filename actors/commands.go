@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 )
@@ -22,6 +23,15 @@ type Backend interface {
 	// EventsSince returns what happens, in order, from since on, until ctx is
 	// done or the supervisor has ended. See [Commands.EventsSince].
 	EventsSince(ctx context.Context, since messages.Since) (iter.Seq[messages.Event], error)
+
+	// Logs reads what collectors have written, that of several in the order of
+	// time: range over it. Ids may be patterns ("web-*"); none: all collectors of
+	// which there is something. A record is valid until the next one. An error is
+	// about the collector that the record beside it names, or about all where it
+	// names none; it does not end the reading of others. With q.Follow it goes on
+	// with what comes, until ctx is done or the supervisor's end. However slowly
+	// the records are taken, no collector and nobody else waits for that.
+	Logs(ctx context.Context, ids []string, q capture.Query) iter.Seq2[capture.Record, error]
 }
 
 // Commands are the commands of package messages as methods: each is one message

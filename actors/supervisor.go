@@ -154,6 +154,7 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 	}
 	children := collector.Options{Host: o.host, Ask: ask, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
 	if o.capture != nil {
+		o.capture.startsWith(o.host)
 		children.Record = o.capture.record
 	}
 	return supervisor.Props(supervisor.Options{
@@ -186,6 +187,8 @@ type Supervisor struct {
 	logged <-chan struct{} // closed when all that it said is in the log
 	source func(context.Context) (config.Config, error)
 
+	capture *Capture // nil: nothing is kept
+
 	closing sync.Once // Close is called by anybody, and does its work once
 	release func() error
 	closed  error
@@ -200,7 +203,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	}
 	o := settle(opts)
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
-	s.Commands, s.source = Commands{s}, o.source
+	s.Commands, s.source, s.capture = Commands{s}, o.source, o.capture
 	if o.host == nil {
 		host, err := platform.New(platform.Options{Guardian: true})
 		if err != nil {
@@ -271,6 +274,9 @@ func (s *Supervisor) Close() error {
 		s.system.Root.Stop(s.guard)
 		<-s.done
 		<-s.logged
+		if s.capture != nil {
+			s.capture.StopForwarding() // as long as there is a host for it
+		}
 		s.closed = s.release()
 	})
 	return s.closed

@@ -94,6 +94,7 @@ type Spec struct {
 	Args   []string // the arguments after the program's name
 	Env    []string // KEY=value: the whole environment, nothing is added but the host's mark
 	Dir    string   // the working directory; empty: the host's own
+	Stdin  *os.File // nil: the null device. Not closed by the host.
 	Stdout *os.File // nil: the null device. Not closed by the host.
 	Stderr *os.File // nil: the null device. Not closed by the host.
 

@@ -22,7 +22,7 @@ var layers = map[string][]string{
 	"messages":                  {"config"},
 	"collector/lifecycle":       {"messages"},
 	"collector/capture":         {},
-	"collector/capture/forward": {"collector/capture"},
+	"collector/capture/forward": {"collector/capture", "platform"},
 	"collector/probe":           {"config", "platform"},
 	"collector":                 {"collector/capture", "collector/probe", "collector/lifecycle", "config", "messages", "platform"},
 	"supervisor/restart":        {"config"},
@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"supervisor":                {"config", "messages", "supervisor/restart", "supervisor/strategy"}, // never collector: they only talk
 	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "collector/probe", "config", "messages", "platform", "supervisor"},
 	"actors/control/proctorv1":  {}, // generated
-	"actors/control":            {"actors", "actors/control/proctorv1", "config", "config/toml", "messages"},
+	"actors/control":            {"actors", "actors/control/proctorv1", "collector/capture", "config", "config/toml", "messages"},
 	"cmd/internal/jsonlines":    {},
 	"cmd/internal/procmond":     {"cmd/internal/jsonlines"},
 	"cmd/internal/netmond":      {"cmd/internal/jsonlines"},

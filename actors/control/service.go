@@ -35,7 +35,7 @@ func short(name string) string {
 // answer has a request carried out.
 func answer[R proto.Message](ctx context.Context, s *service, request proto.Message) (R, error) {
 	received(ctx)
-	defer answering(ctx)
+	defer s.server.answering(ctx)
 	var none R
 	if !s.server.requests.take() {
 		return none, tooBusy(request)
@@ -185,10 +185,11 @@ func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, str
 	if call, ok := connect.CallInfoForHandlerContext(ctx); ok {
 		raw = !strings.Contains(call.RequestHeader().Get("Content-Type"), "json")
 	}
-	answering(ctx)
+	s.server.answering(ctx)
 	if err := stream.Send(&pb.WatchEventsResponse{Instance: info.Instance}); err != nil {
 		return err
 	}
+	quiet(ctx)
 	pause := time.NewTimer(gather)
 	defer pause.Stop()
 	for {
@@ -205,10 +206,11 @@ func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, str
 			}
 			continue
 		}
-		answering(ctx)
+		s.server.answering(ctx)
 		if err := stream.Send(response(info.Instance, batch, missed, raw)); err != nil {
 			return err
 		}
+		quiet(ctx)
 		place, missed = after, 0
 		if len(batch) == maxBatch {
 			continue

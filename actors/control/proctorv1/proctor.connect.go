@@ -94,6 +94,8 @@ const (
 	// ProctorServiceWatchEventsProcedure is the fully-qualified name of the ProctorService's
 	// WatchEvents RPC.
 	ProctorServiceWatchEventsProcedure = "/proctor.v1.ProctorService/WatchEvents"
+	// ProctorServiceReadLogsProcedure is the fully-qualified name of the ProctorService's ReadLogs RPC.
+	ProctorServiceReadLogsProcedure = "/proctor.v1.ProctorService/ReadLogs"
 )
 
 // ProctorServiceClient is a client for the proctor.v1.ProctorService service.
@@ -139,6 +141,12 @@ type ProctorServiceClient interface {
 	// WatchEvents tells of what happens, until the caller ends it or the supervisor
 	// has ended. The first message has no events: it says that the watch has begun.
 	WatchEvents(context.Context, *WatchEventsRequest) (*connect.ServerStreamForClient[WatchEventsResponse], error)
+	// ReadLogs reads what collectors have written, that of several in the order of
+	// time; with follow also what they write from then on, until the caller ends it or
+	// the supervisor has ended. Nobody waits for a caller who reads slowly. The
+	// stream of one who takes nothing for half a minute is ended: he can go on where
+	// he was, by after. The first message has begin and no records.
+	ReadLogs(context.Context, *ReadLogsRequest) (*connect.ServerStreamForClient[ReadLogsResponse], error)
 }
 
 // NewProctorServiceClient constructs a client for the proctor.v1.ProctorService service. By
@@ -273,6 +281,12 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(proctorServiceMethods.ByName("WatchEvents")),
 			connect.WithClientOptions(opts...),
 		),
+		readLogs: connect.NewClient[ReadLogsRequest, ReadLogsResponse](
+			httpClient,
+			baseURL+ProctorServiceReadLogsProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("ReadLogs")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -297,6 +311,7 @@ type proctorServiceClient struct {
 	applyConfig      *connect.Client[ApplyConfigRequest, ApplyConfigResponse]
 	reloadConfig     *connect.Client[ReloadConfigRequest, ReloadConfigResponse]
 	watchEvents      *connect.Client[WatchEventsRequest, WatchEventsResponse]
+	readLogs         *connect.Client[ReadLogsRequest, ReadLogsResponse]
 }
 
 // StartCollector calls proctor.v1.ProctorService.StartCollector.
@@ -466,6 +481,11 @@ func (c *proctorServiceClient) WatchEvents(ctx context.Context, req *WatchEvents
 	return c.watchEvents.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// ReadLogs calls proctor.v1.ProctorService.ReadLogs.
+func (c *proctorServiceClient) ReadLogs(ctx context.Context, req *ReadLogsRequest) (*connect.ServerStreamForClient[ReadLogsResponse], error) {
+	return c.readLogs.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // ProctorServiceHandler is an implementation of the proctor.v1.ProctorService service.
 type ProctorServiceHandler interface {
 	// StartCollector starts a collector that is not known yet, stopped, failed or
@@ -509,6 +529,12 @@ type ProctorServiceHandler interface {
 	// WatchEvents tells of what happens, until the caller ends it or the supervisor
 	// has ended. The first message has no events: it says that the watch has begun.
 	WatchEvents(context.Context, *WatchEventsRequest, *connect.ServerStream[WatchEventsResponse]) error
+	// ReadLogs reads what collectors have written, that of several in the order of
+	// time; with follow also what they write from then on, until the caller ends it or
+	// the supervisor has ended. Nobody waits for a caller who reads slowly. The
+	// stream of one who takes nothing for half a minute is ended: he can go on where
+	// he was, by after. The first message has begin and no records.
+	ReadLogs(context.Context, *ReadLogsRequest, *connect.ServerStream[ReadLogsResponse]) error
 }
 
 // NewProctorServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -639,6 +665,12 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		connect.WithSchema(proctorServiceMethods.ByName("WatchEvents")),
 		connect.WithHandlerOptions(opts...),
 	)
+	proctorServiceReadLogsHandler := connect.NewServerStreamHandlerSimple(
+		ProctorServiceReadLogsProcedure,
+		svc.ReadLogs,
+		connect.WithSchema(proctorServiceMethods.ByName("ReadLogs")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/proctor.v1.ProctorService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ProctorServiceStartCollectorProcedure:
@@ -679,6 +711,8 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceReloadConfigHandler.ServeHTTP(w, r)
 		case ProctorServiceWatchEventsProcedure:
 			proctorServiceWatchEventsHandler.ServeHTTP(w, r)
+		case ProctorServiceReadLogsProcedure:
+			proctorServiceReadLogsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -762,4 +796,8 @@ func (UnimplementedProctorServiceHandler) ReloadConfig(context.Context, *ReloadC
 
 func (UnimplementedProctorServiceHandler) WatchEvents(context.Context, *WatchEventsRequest, *connect.ServerStream[WatchEventsResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.WatchEvents is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) ReadLogs(context.Context, *ReadLogsRequest, *connect.ServerStream[ReadLogsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.ReadLogs is not implemented"))
 }

@@ -209,6 +209,56 @@ func (Action) EnumDescriptor() ([]byte, []int) {
 	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
 }
 
+// Stream is one of the two that a process writes to.
+type Stream int32
+
+const (
+	Stream_STREAM_UNSPECIFIED Stream = 0
+	Stream_STREAM_STDOUT      Stream = 1
+	Stream_STREAM_STDERR      Stream = 2
+)
+
+// Enum value maps for Stream.
+var (
+	Stream_name = map[int32]string{
+		0: "STREAM_UNSPECIFIED",
+		1: "STREAM_STDOUT",
+		2: "STREAM_STDERR",
+	}
+	Stream_value = map[string]int32{
+		"STREAM_UNSPECIFIED": 0,
+		"STREAM_STDOUT":      1,
+		"STREAM_STDERR":      2,
+	}
+)
+
+func (x Stream) Enum() *Stream {
+	p := new(Stream)
+	*p = x
+	return p
+}
+
+func (x Stream) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Stream) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+}
+
+func (Stream) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[3]
+}
+
+func (x Stream) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Stream.Descriptor instead.
+func (Stream) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+}
+
 // Error says what was tried on which collector, and why it did not work. It is
 // the detail of the error of a command.
 type Error struct {
@@ -6014,6 +6064,487 @@ func (x *HealthChanged) GetReason() string {
 	return ""
 }
 
+// LogPosition is a place in the log of one collector. It stays what it is, however
+// often the log is rotated.
+type LogPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the file.
+	File uint64 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
+	// The byte in its content, uncompressed.
+	Offset        int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogPosition) Reset() {
+	*x = LogPosition{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogPosition) ProtoMessage() {}
+
+func (x *LogPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
+func (*LogPosition) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *LogPosition) GetFile() uint64 {
+	if x != nil {
+		return x.File
+	}
+	return 0
+}
+
+func (x *LogPosition) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// ReadLogsRequest says which records to read. What is not set is not asked for: an
+// empty request is answered with everything that there is.
+type ReadLogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose: ids, or patterns with * ? [a-c]. None: of all collectors.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// Not before, and not after.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// An expression (RE2) that the text matches.
+	Grep   string `protobuf:"bytes,4,opt,name=grep,proto3" json:"grep,omitempty"`
+	Stream Stream `protobuf:"varint,5,opt,name=stream,proto3,enum=proctor.v1.Stream" json:"stream,omitempty"`
+	// Of the process with this incarnation number.
+	Run uint64 `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`
+	// Of the process before the last.
+	Previous bool `protobuf:"varint,7,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Only the last so many, of all collectors together. Zero: all.
+	Last uint32 `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
+	// Nothing of what is there already.
+	NewOnly bool `protobuf:"varint,9,opt,name=new_only,json=newOnly,proto3" json:"new_only,omitempty"`
+	// Go on with what comes.
+	Follow bool `protobuf:"varint,10,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Go on behind these places, by id. Collectors that are not named are read from
+	// the beginning.
+	After         map[string]*LogPosition `protobuf:"bytes,11,rep,name=after,proto3" json:"after,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadLogsRequest) Reset() {
+	*x = ReadLogsRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogsRequest) ProtoMessage() {}
+
+func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
+func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *ReadLogsRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetGrep() string {
+	if x != nil {
+		return x.Grep
+	}
+	return ""
+}
+
+func (x *ReadLogsRequest) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *ReadLogsRequest) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *ReadLogsRequest) GetPrevious() bool {
+	if x != nil {
+		return x.Previous
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *ReadLogsRequest) GetNewOnly() bool {
+	if x != nil {
+		return x.NewOnly
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetAfter() map[string]*LogPosition {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// ReadLogsResponse is some records. The place behind the last record of each
+// collector is where to go on.
+type ReadLogsResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*LogRecord           `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// Of the first message: where the reading of each log begins.
+	Begin         map[string]*LogPosition `protobuf:"bytes,2,rep,name=begin,proto3" json:"begin,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadLogsResponse) Reset() {
+	*x = ReadLogsResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogsResponse) ProtoMessage() {}
+
+func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
+func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *ReadLogsResponse) GetRecords() []*LogRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ReadLogsResponse) GetBegin() map[string]*LogPosition {
+	if x != nil {
+		return x.Begin
+	}
+	return nil
+}
+
+// LogRecord is one line that a process wrote, or a gap where lines are missing.
+type LogRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the collector.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it was read; not set where a raw file does not say.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// Not specified where a raw file does not say, and for a gap.
+	Stream Stream `protobuf:"varint,3,opt,name=stream,proto3,enum=proctor.v1.Stream" json:"stream,omitempty"`
+	// Which process of it; zero where a raw file does not say.
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Types that are valid to be assigned to Content:
+	//
+	//	*LogRecord_Text
+	//	*LogRecord_Bytes
+	//	*LogRecord_Gap
+	//	*LogRecord_Error
+	Content isLogRecord_Content `protobuf_oneof:"content"`
+	// No line feed followed: the line was too long, or its writer's end came first.
+	Partial bool `protobuf:"varint,9,opt,name=partial,proto3" json:"partial,omitempty"`
+	// Where it ends.
+	Position      *LogPosition `protobuf:"bytes,10,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogRecord) Reset() {
+	*x = LogRecord{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogRecord) ProtoMessage() {}
+
+func (x *LogRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
+func (*LogRecord) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+}
+
+func (x *LogRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LogRecord) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *LogRecord) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *LogRecord) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *LogRecord) GetContent() isLogRecord_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *LogRecord) GetText() string {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Text); ok {
+			return x.Text
+		}
+	}
+	return ""
+}
+
+func (x *LogRecord) GetBytes() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Bytes); ok {
+			return x.Bytes
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetGap() *LogGap {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Gap); ok {
+			return x.Gap
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetError() *Error {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *LogRecord) GetPosition() *LogPosition {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type isLogRecord_Content interface {
+	isLogRecord_Content()
+}
+
+type LogRecord_Text struct {
+	// The line, without its line feed.
+	Text string `protobuf:"bytes,5,opt,name=text,proto3,oneof"`
+}
+
+type LogRecord_Bytes struct {
+	// The same, where it is not UTF-8.
+	Bytes []byte `protobuf:"bytes,6,opt,name=bytes,proto3,oneof"`
+}
+
+type LogRecord_Gap struct {
+	Gap *LogGap `protobuf:"bytes,7,opt,name=gap,proto3,oneof"`
+}
+
+type LogRecord_Error struct {
+	// Why the log of this collector cannot be read; others are all the same.
+	Error *Error `protobuf:"bytes,8,opt,name=error,proto3,oneof"`
+}
+
+func (*LogRecord_Text) isLogRecord_Content() {}
+
+func (*LogRecord_Bytes) isLogRecord_Content() {}
+
+func (*LogRecord_Gap) isLogRecord_Content() {}
+
+func (*LogRecord_Error) isLogRecord_Content() {}
+
+// LogGap is what is missing, and why.
+type LogGap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Zero: nobody knows how many.
+	Lines         uint64 `protobuf:"varint,1,opt,name=lines,proto3" json:"lines,omitempty"`
+	Bytes         uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogGap) Reset() {
+	*x = LogGap{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogGap) ProtoMessage() {}
+
+func (x *LogGap) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
+func (*LogGap) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+}
+
+func (x *LogGap) GetLines() uint64 {
+	if x != nil {
+		return x.Lines
+	}
+	return 0
+}
+
+func (x *LogGap) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *LogGap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // GroupRestarting says that children of a group are stopped and started again.
 type GroupRestarting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -6029,7 +6560,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6041,7 +6572,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6054,7 +6585,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -6103,7 +6634,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6115,7 +6646,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6128,7 +6659,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -6630,6 +7161,50 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\rHealthChanged\x12&\n" +
 	"\x04from\x18\x01 \x01(\x0e2\x12.proctor.v1.HealthR\x04from\x12\"\n" +
 	"\x02to\x18\x02 \x01(\x0e2\x12.proctor.v1.HealthR\x02to\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"9\n" +
+	"\vLogPosition\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\x04R\x04file\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"\xcd\x03\n" +
+	"\x0fReadLogsRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04grep\x18\x04 \x01(\tR\x04grep\x12*\n" +
+	"\x06stream\x18\x05 \x01(\x0e2\x12.proctor.v1.StreamR\x06stream\x12\x10\n" +
+	"\x03run\x18\x06 \x01(\x04R\x03run\x12\x1a\n" +
+	"\bprevious\x18\a \x01(\bR\bprevious\x12\x12\n" +
+	"\x04last\x18\b \x01(\rR\x04last\x12\x19\n" +
+	"\bnew_only\x18\t \x01(\bR\anewOnly\x12\x16\n" +
+	"\x06follow\x18\n" +
+	" \x01(\bR\x06follow\x12<\n" +
+	"\x05after\x18\v \x03(\v2&.proctor.v1.ReadLogsRequest.AfterEntryR\x05after\x1aQ\n" +
+	"\n" +
+	"AfterEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.LogPositionR\x05value:\x028\x01\"\xd5\x01\n" +
+	"\x10ReadLogsResponse\x12/\n" +
+	"\arecords\x18\x01 \x03(\v2\x15.proctor.v1.LogRecordR\arecords\x12=\n" +
+	"\x05begin\x18\x02 \x03(\v2'.proctor.v1.ReadLogsResponse.BeginEntryR\x05begin\x1aQ\n" +
+	"\n" +
+	"BeginEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.LogPositionR\x05value:\x028\x01\"\xf4\x02\n" +
+	"\tLogRecord\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12*\n" +
+	"\x06stream\x18\x03 \x01(\x0e2\x12.proctor.v1.StreamR\x06stream\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x14\n" +
+	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x16\n" +
+	"\x05bytes\x18\x06 \x01(\fH\x00R\x05bytes\x12&\n" +
+	"\x03gap\x18\a \x01(\v2\x12.proctor.v1.LogGapH\x00R\x03gap\x12)\n" +
+	"\x05error\x18\b \x01(\v2\x11.proctor.v1.ErrorH\x00R\x05error\x12\x18\n" +
+	"\apartial\x18\t \x01(\bR\apartial\x123\n" +
+	"\bposition\x18\n" +
+	" \x01(\v2\x17.proctor.v1.LogPositionR\bpositionB\t\n" +
+	"\acontent\"L\n" +
+	"\x06LogGap\x12\x14\n" +
+	"\x05lines\x18\x01 \x01(\x04R\x05lines\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x96\x01\n" +
 	"\x0fGroupRestarting\x12\x14\n" +
 	"\x05child\x18\x01 \x01(\tR\x05child\x12\x14\n" +
@@ -6664,7 +7239,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"ACTION_ADD\x10\x02\x12\x11\n" +
 	"\rACTION_REMOVE\x10\x03\x12\x11\n" +
 	"\rACTION_UPDATE\x10\x04\x12\x12\n" +
-	"\x0eACTION_RESTART\x10\x052\x8b\r\n" +
+	"\x0eACTION_RESTART\x10\x05*F\n" +
+	"\x06Stream\x12\x16\n" +
+	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
+	"\rSTREAM_STDERR\x10\x022\xd4\r\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -6684,7 +7263,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\vApplyConfig\x12\x1e.proctor.v1.ApplyConfigRequest\x1a\x1f.proctor.v1.ApplyConfigResponse\x12Q\n" +
 	"\fReloadConfig\x12\x1f.proctor.v1.ReloadConfigRequest\x1a .proctor.v1.ReloadConfigResponse\x12P\n" +
-	"\vWatchEvents\x12\x1e.proctor.v1.WatchEventsRequest\x1a\x1f.proctor.v1.WatchEventsResponse0\x01b\x06proto3"
+	"\vWatchEvents\x12\x1e.proctor.v1.WatchEventsRequest\x1a\x1f.proctor.v1.WatchEventsResponse0\x01\x12G\n" +
+	"\bReadLogs\x12\x1b.proctor.v1.ReadLogsRequest\x1a\x1c.proctor.v1.ReadLogsResponse0\x01b\x06proto3"
 
 var (
 	file_proctor_v1_proctor_proto_rawDescOnce sync.Once
@@ -6698,231 +7278,254 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 	return file_proctor_v1_proctor_proto_rawDescData
 }
 
-var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
+var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
 	(Action)(0),                      // 2: proctor.v1.Action
-	(*Error)(nil),                    // 3: proctor.v1.Error
-	(*Problem)(nil),                  // 4: proctor.v1.Problem
-	(*StringList)(nil),               // 5: proctor.v1.StringList
-	(*OutputConfig)(nil),             // 6: proctor.v1.OutputConfig
-	(*CollectorConfig)(nil),          // 7: proctor.v1.CollectorConfig
-	(*Dependency)(nil),               // 8: proctor.v1.Dependency
-	(*GroupConfig)(nil),              // 9: proctor.v1.GroupConfig
-	(*ResourceLimits)(nil),           // 10: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 11: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 12: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 13: proctor.v1.Config
-	(*Exit)(nil),                     // 14: proctor.v1.Exit
-	(*Totals)(nil),                   // 15: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 16: proctor.v1.CollectorStatus
-	(*GroupStatus)(nil),              // 17: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 18: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 19: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 20: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 21: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 22: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 23: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 24: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 25: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 26: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 27: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 28: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 29: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 30: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 31: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 32: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 33: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 34: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 35: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 36: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 37: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 38: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 39: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 40: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 41: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 42: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 43: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 44: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 45: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 46: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 47: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 48: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 49: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 50: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 51: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 52: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 53: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 54: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 55: proctor.v1.DescribeActorsResponse
-	(*ApplyConfigRequest)(nil),       // 56: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 57: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 58: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 59: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 60: proctor.v1.Plan
-	(*Change)(nil),                   // 61: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 62: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 63: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 64: proctor.v1.Event
-	(*Added)(nil),                    // 65: proctor.v1.Added
-	(*Removed)(nil),                  // 66: proctor.v1.Removed
-	(*StateChanged)(nil),             // 67: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 68: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 69: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 70: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 71: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 72: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 73: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 74: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 75: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 76: proctor.v1.Audited
-	(*OutputLost)(nil),               // 77: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 78: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 79: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 80: proctor.v1.HealthChanged
-	(*GroupRestarting)(nil),          // 81: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 82: proctor.v1.GroupEnded
-	nil,                              // 83: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 84: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 85: proctor.v1.Config.CollectorsEntry
-	nil,                              // 86: proctor.v1.Config.GroupsEntry
-	(*timestamppb.Timestamp)(nil),    // 87: google.protobuf.Timestamp
+	(Stream)(0),                      // 3: proctor.v1.Stream
+	(*Error)(nil),                    // 4: proctor.v1.Error
+	(*Problem)(nil),                  // 5: proctor.v1.Problem
+	(*StringList)(nil),               // 6: proctor.v1.StringList
+	(*OutputConfig)(nil),             // 7: proctor.v1.OutputConfig
+	(*CollectorConfig)(nil),          // 8: proctor.v1.CollectorConfig
+	(*Dependency)(nil),               // 9: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 10: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 11: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 12: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 13: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 14: proctor.v1.Config
+	(*Exit)(nil),                     // 15: proctor.v1.Exit
+	(*Totals)(nil),                   // 16: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 17: proctor.v1.CollectorStatus
+	(*GroupStatus)(nil),              // 18: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 19: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 20: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 21: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 22: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 23: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 24: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 25: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 26: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 27: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 28: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 29: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 30: proctor.v1.SignalCollectorResponse
+	(*RemoveCollectorRequest)(nil),   // 31: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 32: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 33: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 34: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 35: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 36: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 37: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 38: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 39: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 40: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 41: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 42: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 43: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 44: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 45: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 46: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 47: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 48: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 49: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 50: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 51: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 52: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 53: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 54: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 55: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 56: proctor.v1.DescribeActorsResponse
+	(*ApplyConfigRequest)(nil),       // 57: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 58: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 59: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 60: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 61: proctor.v1.Plan
+	(*Change)(nil),                   // 62: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 63: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 64: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 65: proctor.v1.Event
+	(*Added)(nil),                    // 66: proctor.v1.Added
+	(*Removed)(nil),                  // 67: proctor.v1.Removed
+	(*StateChanged)(nil),             // 68: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 69: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 70: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 71: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 72: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 73: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 74: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 75: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 76: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 77: proctor.v1.Audited
+	(*OutputLost)(nil),               // 78: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 79: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 80: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 81: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 82: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 83: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 84: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 85: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 86: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 87: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 88: proctor.v1.GroupEnded
+	nil,                              // 89: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 90: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 91: proctor.v1.Config.CollectorsEntry
+	nil,                              // 92: proctor.v1.Config.GroupsEntry
+	nil,                              // 93: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 94: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 95: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
-	4,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
-	5,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
-	5,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	83,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
-	6,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
-	5,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	10,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	11,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	11,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	11,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	8,   // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
-	8,   // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
-	5,   // 13: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	84,  // 14: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	6,   // 15: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	12,  // 16: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	85,  // 17: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	86,  // 18: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	87,  // 19: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	5,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
+	6,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
+	6,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
+	89,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	7,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
+	6,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
+	11,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	12,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	12,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	12,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	9,   // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	9,   // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	6,   // 13: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	90,  // 14: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	7,   // 15: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	13,  // 16: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	91,  // 17: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	92,  // 18: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	95,  // 19: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
 	0,   // 20: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	87,  // 21: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	87,  // 22: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	87,  // 23: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	14,  // 24: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	95,  // 21: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	95,  // 22: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	95,  // 23: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	15,  // 24: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
 	1,   // 25: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	15,  // 26: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	87,  // 27: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	16,  // 26: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	95,  // 27: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
 	0,   // 28: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	87,  // 29: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	7,   // 30: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	14,  // 31: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	36,  // 32: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	16,  // 33: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	16,  // 34: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	17,  // 35: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	43,  // 36: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	95,  // 29: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	8,   // 30: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	15,  // 31: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	37,  // 32: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	17,  // 33: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	17,  // 34: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	18,  // 35: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	44,  // 36: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
 	0,   // 37: proctor.v1.Node.state:type_name -> proctor.v1.State
-	8,   // 38: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	8,   // 39: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	87,  // 40: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	87,  // 41: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	87,  // 42: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	9,   // 38: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	9,   // 39: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	95,  // 40: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	95,  // 41: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	95,  // 42: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
 	1,   // 43: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	16,  // 44: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	7,   // 45: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	87,  // 46: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	50,  // 47: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	51,  // 48: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	52,  // 49: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	17,  // 44: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	8,   // 45: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	95,  // 46: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	51,  // 47: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	52,  // 48: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	53,  // 49: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
 	0,   // 50: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	53,  // 51: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	13,  // 52: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	60,  // 53: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	60,  // 54: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	61,  // 55: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	54,  // 51: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	14,  // 52: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	61,  // 53: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	61,  // 54: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	62,  // 55: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
 	2,   // 56: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	3,   // 57: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	87,  // 58: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	64,  // 59: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	87,  // 60: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	65,  // 61: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	66,  // 62: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	67,  // 63: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	68,  // 64: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	69,  // 65: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	70,  // 66: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	71,  // 67: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	72,  // 68: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	73,  // 69: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	74,  // 70: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	75,  // 71: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	76,  // 72: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	77,  // 73: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	78,  // 74: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	79,  // 75: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	80,  // 76: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	81,  // 77: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	82,  // 78: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	4,   // 57: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	95,  // 58: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	65,  // 59: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	95,  // 60: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	66,  // 61: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	67,  // 62: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	68,  // 63: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	69,  // 64: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	70,  // 65: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	71,  // 66: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	72,  // 67: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	73,  // 68: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	74,  // 69: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	75,  // 70: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	76,  // 71: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	77,  // 72: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	78,  // 73: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	79,  // 74: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	80,  // 75: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	81,  // 76: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	87,  // 77: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	88,  // 78: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
 	0,   // 79: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
 	0,   // 80: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	87,  // 81: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	14,  // 82: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	87,  // 83: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	3,   // 84: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	95,  // 81: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	15,  // 82: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	95,  // 83: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	4,   // 84: proctor.v1.Audited.error:type_name -> proctor.v1.Error
 	1,   // 85: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
 	1,   // 86: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	7,   // 87: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	9,   // 88: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	18,  // 89: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	20,  // 90: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	22,  // 91: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	24,  // 92: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	26,  // 93: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	28,  // 94: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	30,  // 95: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	32,  // 96: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	34,  // 97: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	37,  // 98: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	39,  // 99: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	44,  // 100: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	41,  // 101: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	46,  // 102: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	48,  // 103: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	54,  // 104: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	56,  // 105: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	58,  // 106: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	62,  // 107: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	19,  // 108: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	21,  // 109: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	23,  // 110: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	25,  // 111: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	27,  // 112: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	29,  // 113: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	31,  // 114: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	33,  // 115: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	35,  // 116: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	38,  // 117: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	40,  // 118: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	45,  // 119: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	42,  // 120: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	47,  // 121: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	49,  // 122: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	55,  // 123: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	57,  // 124: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	59,  // 125: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	63,  // 126: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	108, // [108:127] is the sub-list for method output_type
-	89,  // [89:108] is the sub-list for method input_type
-	89,  // [89:89] is the sub-list for extension type_name
-	89,  // [89:89] is the sub-list for extension extendee
-	0,   // [0:89] is the sub-list for field type_name
+	95,  // 87: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	95,  // 88: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	3,   // 89: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	93,  // 90: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	85,  // 91: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	94,  // 92: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	95,  // 93: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	3,   // 94: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	86,  // 95: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	4,   // 96: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	82,  // 97: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	8,   // 98: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	10,  // 99: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	82,  // 100: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	82,  // 101: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	19,  // 102: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	21,  // 103: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	23,  // 104: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	25,  // 105: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	27,  // 106: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	29,  // 107: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	31,  // 108: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	33,  // 109: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	35,  // 110: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	38,  // 111: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	40,  // 112: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	45,  // 113: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	42,  // 114: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	47,  // 115: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	49,  // 116: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	55,  // 117: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	57,  // 118: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	59,  // 119: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	63,  // 120: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	83,  // 121: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	20,  // 122: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	22,  // 123: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	24,  // 124: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	26,  // 125: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	28,  // 126: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	30,  // 127: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	32,  // 128: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	34,  // 129: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	36,  // 130: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	39,  // 131: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	41,  // 132: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	46,  // 133: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	43,  // 134: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	48,  // 135: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	50,  // 136: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	56,  // 137: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	58,  // 138: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	60,  // 139: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	64,  // 140: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	84,  // 141: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	122, // [122:142] is the sub-list for method output_type
+	102, // [102:122] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -6954,13 +7557,19 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
+	file_proctor_v1_proctor_proto_msgTypes[81].OneofWrappers = []any{
+		(*LogRecord_Text)(nil),
+		(*LogRecord_Bytes)(nil),
+		(*LogRecord_Gap)(nil),
+		(*LogRecord_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   84,
+			NumEnums:      4,
+			NumMessages:   91,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
