@@ -185,7 +185,7 @@ func (h *host) spawner() {
 			continue
 		}
 		if err := p.spec.prepare(); err != nil {
-			p.failed(err)
+			p.failed(diagnose(&p.spec, err))
 			continue
 		}
 		missing, err := limitsOf(&p.spec)

@@ -433,7 +433,7 @@ func (s *spawner) start(p *process) {
 	}
 	err := p.spec.prepare()
 	if err != nil {
-		p.failed(err)
+		p.failed(diagnose(&p.spec, err))
 		return
 	}
 	pid, err := s.spawn(p)

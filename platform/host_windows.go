@@ -212,7 +212,7 @@ func (p *process) start() {
 		return
 	}
 	if err := p.spec.prepare(); err != nil {
-		p.failed(err)
+		p.failed(diagnose(&p.spec, err))
 		return
 	}
 	spec := p.spec
