@@ -277,6 +277,12 @@ func Subject(command any) (op, id string) {
 		return "reload", ""
 	case GetSupervisor:
 		return "supervisor", ""
+	case GetRuns:
+		return "why", c.ID
+	case ListCrashes:
+		return "crashes", c.ID
+	case GetCrash:
+		return "crashes show", ""
 	case Shutdown:
 		return "shutdown", ""
 	case ListCollectors:

@@ -148,6 +148,150 @@ func (Health) EnumDescriptor() ([]byte, []int) {
 	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{1}
 }
 
+// RunEnd is how a process came to its end.
+type RunEnd int32
+
+const (
+	RunEnd_RUN_END_UNSPECIFIED RunEnd = 0
+	// It goes on.
+	RunEnd_RUN_END_RUNNING RunEnd = 1
+	// It exited by itself.
+	RunEnd_RUN_END_EXIT RunEnd = 2
+	// A signal ended it that the supervisor has not sent.
+	RunEnd_RUN_END_SIGNAL RunEnd = 3
+	// It was killed for lack of memory.
+	RunEnd_RUN_END_OOM RunEnd = 4
+	// It was killed at a limit of processor time or of a file's size.
+	RunEnd_RUN_END_LIMIT RunEnd = 5
+	// It was ended because a probe failed, or it was not ready in time.
+	RunEnd_RUN_END_UNHEALTHY RunEnd = 6
+	// There never was a process.
+	RunEnd_RUN_END_SPAWN RunEnd = 7
+	// The supervisor itself had a fault.
+	RunEnd_RUN_END_FAULT RunEnd = 8
+	// It was asked to end.
+	RunEnd_RUN_END_OPERATOR RunEnd = 9
+	// It ended with the supervisor.
+	RunEnd_RUN_END_SUPERVISOR RunEnd = 10
+	// It is over, and how is not known.
+	RunEnd_RUN_END_UNKNOWN RunEnd = 11
+)
+
+// Enum value maps for RunEnd.
+var (
+	RunEnd_name = map[int32]string{
+		0:  "RUN_END_UNSPECIFIED",
+		1:  "RUN_END_RUNNING",
+		2:  "RUN_END_EXIT",
+		3:  "RUN_END_SIGNAL",
+		4:  "RUN_END_OOM",
+		5:  "RUN_END_LIMIT",
+		6:  "RUN_END_UNHEALTHY",
+		7:  "RUN_END_SPAWN",
+		8:  "RUN_END_FAULT",
+		9:  "RUN_END_OPERATOR",
+		10: "RUN_END_SUPERVISOR",
+		11: "RUN_END_UNKNOWN",
+	}
+	RunEnd_value = map[string]int32{
+		"RUN_END_UNSPECIFIED": 0,
+		"RUN_END_RUNNING":     1,
+		"RUN_END_EXIT":        2,
+		"RUN_END_SIGNAL":      3,
+		"RUN_END_OOM":         4,
+		"RUN_END_LIMIT":       5,
+		"RUN_END_UNHEALTHY":   6,
+		"RUN_END_SPAWN":       7,
+		"RUN_END_FAULT":       8,
+		"RUN_END_OPERATOR":    9,
+		"RUN_END_SUPERVISOR":  10,
+		"RUN_END_UNKNOWN":     11,
+	}
+)
+
+func (x RunEnd) Enum() *RunEnd {
+	p := new(RunEnd)
+	*p = x
+	return p
+}
+
+func (x RunEnd) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RunEnd) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+}
+
+func (RunEnd) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[2]
+}
+
+func (x RunEnd) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RunEnd.Descriptor instead.
+func (RunEnd) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+}
+
+// RunTrigger is what has led to a process.
+type RunTrigger int32
+
+const (
+	RunTrigger_RUN_TRIGGER_UNSPECIFIED RunTrigger = 0
+	// It started with the supervisor.
+	RunTrigger_RUN_TRIGGER_START RunTrigger = 1
+	// Somebody asked for it.
+	RunTrigger_RUN_TRIGGER_COMMAND RunTrigger = 2
+	// The one before it had ended.
+	RunTrigger_RUN_TRIGGER_RESTART RunTrigger = 3
+)
+
+// Enum value maps for RunTrigger.
+var (
+	RunTrigger_name = map[int32]string{
+		0: "RUN_TRIGGER_UNSPECIFIED",
+		1: "RUN_TRIGGER_START",
+		2: "RUN_TRIGGER_COMMAND",
+		3: "RUN_TRIGGER_RESTART",
+	}
+	RunTrigger_value = map[string]int32{
+		"RUN_TRIGGER_UNSPECIFIED": 0,
+		"RUN_TRIGGER_START":       1,
+		"RUN_TRIGGER_COMMAND":     2,
+		"RUN_TRIGGER_RESTART":     3,
+	}
+)
+
+func (x RunTrigger) Enum() *RunTrigger {
+	p := new(RunTrigger)
+	*p = x
+	return p
+}
+
+func (x RunTrigger) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RunTrigger) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+}
+
+func (RunTrigger) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[3]
+}
+
+func (x RunTrigger) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RunTrigger.Descriptor instead.
+func (RunTrigger) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+}
+
 // Action is what a change of the configuration means for a collector.
 type Action int32
 
@@ -193,11 +337,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[2]
+	return &file_proctor_v1_proctor_proto_enumTypes[4]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -206,7 +350,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
 }
 
 // Error says what was tried on which collector, and why it did not work. It is
@@ -3714,6 +3858,858 @@ func (x *DescribeActorsResponse) GetActors() []string {
 	return nil
 }
 
+// GetRunsRequest asks about the last processes of a collector.
+type GetRunsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many; 0: all that there are records of.
+	Last          int32 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRunsRequest) Reset() {
+	*x = GetRunsRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRunsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRunsRequest) ProtoMessage() {}
+
+func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
+func (*GetRunsRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *GetRunsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetRunsRequest) GetLast() int32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+// GetRunsResponse has them, the newest first.
+type GetRunsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Runs          []*Run                 `protobuf:"bytes,2,rep,name=runs,proto3" json:"runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRunsResponse) Reset() {
+	*x = GetRunsResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRunsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRunsResponse) ProtoMessage() {}
+
+func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
+func (*GetRunsResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *GetRunsResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetRunsResponse) GetRuns() []*Run {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+// Run is the record of one process, from its start to its end.
+type Run struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The life of the supervisor that it was part of.
+	Instance    string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Incarnation uint64 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// 0: there was no process.
+	Pid       uint32                 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	Trigger   RunTrigger             `protobuf:"varint,6,opt,name=trigger,proto3,enum=proctor.v1.RunTrigger" json:"trigger,omitempty"`
+	// Who asked for it.
+	StartedBy string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
+	// The path that was executed.
+	Binary       string `protobuf:"bytes,8,opt,name=binary,proto3" json:"binary,omitempty"`
+	BinarySha256 string `protobuf:"bytes,9,opt,name=binary_sha256,json=binarySha256,proto3" json:"binary_sha256,omitempty"`
+	ConfigSha256 string `protobuf:"bytes,10,opt,name=config_sha256,json=configSha256,proto3" json:"config_sha256,omitempty"`
+	End          RunEnd `protobuf:"varint,11,opt,name=end,proto3,enum=proctor.v1.RunEnd" json:"end,omitempty"`
+	// Who asked for its end.
+	EndedBy string `protobuf:"bytes,12,opt,name=ended_by,json=endedBy,proto3" json:"ended_by,omitempty"`
+	Exit    *Exit  `protobuf:"bytes,13,opt,name=exit,proto3" json:"exit,omitempty"`
+	// Who had a signal sent to it shortly before.
+	SignalledBy string `protobuf:"bytes,14,opt,name=signalled_by,json=signalledBy,proto3" json:"signalled_by,omitempty"`
+	// What followed, with the rule that led to it.
+	Decision string                 `protobuf:"bytes,15,opt,name=decision,proto3" json:"decision,omitempty"`
+	NextAt   *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
+	// The number of the crash report; 0: there is none.
+	Crash uint64 `protobuf:"varint,17,opt,name=crash,proto3" json:"crash,omitempty"`
+	// Why the record cannot be read.
+	Unreadable    string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Run) Reset() {
+	*x = Run{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Run) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Run) ProtoMessage() {}
+
+func (x *Run) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Run.ProtoReflect.Descriptor instead.
+func (*Run) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *Run) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Run) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Run) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Run) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Run) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Run) GetTrigger() RunTrigger {
+	if x != nil {
+		return x.Trigger
+	}
+	return RunTrigger_RUN_TRIGGER_UNSPECIFIED
+}
+
+func (x *Run) GetStartedBy() string {
+	if x != nil {
+		return x.StartedBy
+	}
+	return ""
+}
+
+func (x *Run) GetBinary() string {
+	if x != nil {
+		return x.Binary
+	}
+	return ""
+}
+
+func (x *Run) GetBinarySha256() string {
+	if x != nil {
+		return x.BinarySha256
+	}
+	return ""
+}
+
+func (x *Run) GetConfigSha256() string {
+	if x != nil {
+		return x.ConfigSha256
+	}
+	return ""
+}
+
+func (x *Run) GetEnd() RunEnd {
+	if x != nil {
+		return x.End
+	}
+	return RunEnd_RUN_END_UNSPECIFIED
+}
+
+func (x *Run) GetEndedBy() string {
+	if x != nil {
+		return x.EndedBy
+	}
+	return ""
+}
+
+func (x *Run) GetExit() *Exit {
+	if x != nil {
+		return x.Exit
+	}
+	return nil
+}
+
+func (x *Run) GetSignalledBy() string {
+	if x != nil {
+		return x.SignalledBy
+	}
+	return ""
+}
+
+func (x *Run) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *Run) GetNextAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAt
+	}
+	return nil
+}
+
+func (x *Run) GetCrash() uint64 {
+	if x != nil {
+		return x.Crash
+	}
+	return 0
+}
+
+func (x *Run) GetUnreadable() string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return ""
+}
+
+// ListCrashesRequest asks for the crash reports.
+type ListCrashesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this collector; empty: of all.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCrashesRequest) Reset() {
+	*x = ListCrashesRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCrashesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCrashesRequest) ProtoMessage() {}
+
+func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
+func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ListCrashesRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ListCrashesResponse has them, the last crash first.
+type ListCrashesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Crashes       []*Crash               `protobuf:"bytes,1,rep,name=crashes,proto3" json:"crashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCrashesResponse) Reset() {
+	*x = ListCrashesResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCrashesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCrashesResponse) ProtoMessage() {}
+
+func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
+func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ListCrashesResponse) GetCrashes() []*Crash {
+	if x != nil {
+		return x.Crashes
+	}
+	return nil
+}
+
+// GetCrashRequest asks for one crash report.
+type GetCrashRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCrashRequest) Reset() {
+	*x = GetCrashRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCrashRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCrashRequest) ProtoMessage() {}
+
+func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
+func (*GetCrashRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *GetCrashRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// GetCrashResponse has it.
+type GetCrashResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Crash         *Crash                 `protobuf:"bytes,1,opt,name=crash,proto3" json:"crash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCrashResponse) Reset() {
+	*x = GetCrashResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCrashResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCrashResponse) ProtoMessage() {}
+
+func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
+func (*GetCrashResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetCrashResponse) GetCrash() *Crash {
+	if x != nil {
+		return x.Crash
+	}
+	return nil
+}
+
+// Crash is an unexpected end that has come once or more often.
+type Crash struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Of the program, how it ended, and the top of its trace.
+	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The collector, at the last time.
+	Id      string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	Program string `protobuf:"bytes,4,opt,name=program,proto3" json:"program,omitempty"`
+	What    string `protobuf:"bytes,5,opt,name=what,proto3" json:"what,omitempty"`
+	// Of the trace in its output: "go", "python", "java" or "rust".
+	Language string `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
+	// The line that says what went wrong.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The functions that it was in, the innermost first.
+	Trace []string               `protobuf:"bytes,8,rep,name=trace,proto3" json:"trace,omitempty"`
+	Count uint64                 `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
+	First *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=first,proto3" json:"first,omitempty"`
+	Last  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last,proto3" json:"last,omitempty"`
+	// The last ones, the newest first.
+	Recent []*CrashedRun `protobuf:"bytes,12,rep,name=recent,proto3" json:"recent,omitempty"`
+	// Of the last time, as what follows.
+	Exit   *Exit     `protobuf:"bytes,13,opt,name=exit,proto3" json:"exit,omitempty"`
+	Core   *CoreDump `protobuf:"bytes,14,opt,name=core,proto3" json:"core,omitempty"`
+	Output []string  `protobuf:"bytes,15,rep,name=output,proto3" json:"output,omitempty"`
+	// What else failed within a minute of it.
+	Others        []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Crash) Reset() {
+	*x = Crash{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Crash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Crash) ProtoMessage() {}
+
+func (x *Crash) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Crash.ProtoReflect.Descriptor instead.
+func (*Crash) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Crash) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Crash) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *Crash) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Crash) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *Crash) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Crash) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Crash) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Crash) GetTrace() []string {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
+}
+
+func (x *Crash) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Crash) GetFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Crash) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Crash) GetRecent() []*CrashedRun {
+	if x != nil {
+		return x.Recent
+	}
+	return nil
+}
+
+func (x *Crash) GetExit() *Exit {
+	if x != nil {
+		return x.Exit
+	}
+	return nil
+}
+
+func (x *Crash) GetCore() *CoreDump {
+	if x != nil {
+		return x.Core
+	}
+	return nil
+}
+
+func (x *Crash) GetOutput() []string {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *Crash) GetOthers() []*OtherFailure {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// CrashedRun is one process that ended in a crash.
+type CrashedRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Incarnation   uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Pid           uint32                 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CrashedRun) Reset() {
+	*x = CrashedRun{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CrashedRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CrashedRun) ProtoMessage() {}
+
+func (x *CrashedRun) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
+func (*CrashedRun) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *CrashedRun) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CrashedRun) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *CrashedRun) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *CrashedRun) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *CrashedRun) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// CoreDump is where the memory of a process that crashed was written to.
+type CoreDump struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: no file was found.
+	Path      string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	SizeBytes int64  `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Who takes care of dumps, or why there is none.
+	Note          string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoreDump) Reset() {
+	*x = CoreDump{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoreDump) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoreDump) ProtoMessage() {}
+
+func (x *CoreDump) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
+func (*CoreDump) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *CoreDump) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CoreDump) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *CoreDump) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// OtherFailure is the unexpected end of another collector.
+type OtherFailure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	What          string                 `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtherFailure) Reset() {
+	*x = OtherFailure{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtherFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtherFailure) ProtoMessage() {}
+
+func (x *OtherFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
+func (*OtherFailure) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *OtherFailure) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OtherFailure) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *OtherFailure) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
 // ApplyConfigRequest asks for a configuration to be put in force.
 type ApplyConfigRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -3726,7 +4722,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3738,7 +4734,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3751,7 +4747,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -3778,7 +4774,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3790,7 +4786,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3803,7 +4799,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -3824,7 +4820,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3836,7 +4832,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3849,7 +4845,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -3869,7 +4865,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3881,7 +4877,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3894,7 +4890,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -3918,7 +4914,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3930,7 +4926,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3943,7 +4939,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -3983,7 +4979,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3995,7 +4991,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4008,7 +5004,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Change) GetId() string {
@@ -4063,7 +5059,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +5071,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +5084,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -4123,7 +5119,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4135,7 +5131,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4148,7 +5144,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -4203,7 +5199,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4215,7 +5211,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4228,7 +5224,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -4534,7 +5530,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4546,7 +5542,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4559,7 +5555,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Added) GetType() string {
@@ -4578,7 +5574,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4590,7 +5586,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4603,7 +5599,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -4620,7 +5616,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4632,7 +5628,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4645,7 +5641,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -4695,7 +5691,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4707,7 +5703,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4720,7 +5716,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -4753,7 +5749,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4765,7 +5761,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4778,7 +5774,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -4836,7 +5832,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4848,7 +5844,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4861,7 +5857,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -4896,7 +5892,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4908,7 +5904,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4921,7 +5917,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -4948,7 +5944,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4960,7 +5956,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4973,7 +5969,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Crashed) GetReason() string {
@@ -4992,7 +5988,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5004,7 +6000,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5017,7 +6013,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -5031,7 +6027,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5043,7 +6039,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5056,7 +6052,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Begun) GetInstance() string {
@@ -5086,7 +6082,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5098,7 +6094,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5111,7 +6107,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -5156,7 +6152,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5168,7 +6164,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5181,7 +6177,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Audited) GetOperation() string {
@@ -5215,7 +6211,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5227,7 +6223,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5240,7 +6236,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -5261,7 +6257,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5273,7 +6269,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5286,7 +6282,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -5314,7 +6310,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5326,7 +6322,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5339,7 +6335,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -5361,7 +6357,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5373,7 +6369,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5386,7 +6382,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -5728,7 +6724,79 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\x17\n" +
 	"\x15DescribeActorsRequest\"0\n" +
 	"\x16DescribeActorsResponse\x12\x16\n" +
-	"\x06actors\x18\x01 \x03(\tR\x06actors\"Y\n" +
+	"\x06actors\x18\x01 \x03(\tR\x06actors\"4\n" +
+	"\x0eGetRunsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x05R\x04last\"F\n" +
+	"\x0fGetRunsResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
+	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xe4\x04\n" +
+	"\x03Run\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x10\n" +
+	"\x03pid\x18\x04 \x01(\rR\x03pid\x129\n" +
+	"\n" +
+	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x120\n" +
+	"\atrigger\x18\x06 \x01(\x0e2\x16.proctor.v1.RunTriggerR\atrigger\x12\x1d\n" +
+	"\n" +
+	"started_by\x18\a \x01(\tR\tstartedBy\x12\x16\n" +
+	"\x06binary\x18\b \x01(\tR\x06binary\x12#\n" +
+	"\rbinary_sha256\x18\t \x01(\tR\fbinarySha256\x12#\n" +
+	"\rconfig_sha256\x18\n" +
+	" \x01(\tR\fconfigSha256\x12$\n" +
+	"\x03end\x18\v \x01(\x0e2\x12.proctor.v1.RunEndR\x03end\x12\x19\n" +
+	"\bended_by\x18\f \x01(\tR\aendedBy\x12$\n" +
+	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12!\n" +
+	"\fsignalled_by\x18\x0e \x01(\tR\vsignalledBy\x12\x1a\n" +
+	"\bdecision\x18\x0f \x01(\tR\bdecision\x123\n" +
+	"\anext_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12\x14\n" +
+	"\x05crash\x18\x11 \x01(\x04R\x05crash\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x12 \x01(\tR\n" +
+	"unreadable\"$\n" +
+	"\x12ListCrashesRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
+	"\x13ListCrashesResponse\x12+\n" +
+	"\acrashes\x18\x01 \x03(\v2\x11.proctor.v1.CrashR\acrashes\")\n" +
+	"\x0fGetCrashRequest\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\";\n" +
+	"\x10GetCrashResponse\x12'\n" +
+	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\x8b\x04\n" +
+	"\x05Crash\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x12\x18\n" +
+	"\aprogram\x18\x04 \x01(\tR\aprogram\x12\x12\n" +
+	"\x04what\x18\x05 \x01(\tR\x04what\x12\x1a\n" +
+	"\blanguage\x18\x06 \x01(\tR\blanguage\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
+	"\x05trace\x18\b \x03(\tR\x05trace\x12\x14\n" +
+	"\x05count\x18\t \x01(\x04R\x05count\x120\n" +
+	"\x05first\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
+	"\x04last\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12.\n" +
+	"\x06recent\x18\f \x03(\v2\x16.proctor.v1.CrashedRunR\x06recent\x12$\n" +
+	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12(\n" +
+	"\x04core\x18\x0e \x01(\v2\x14.proctor.v1.CoreDumpR\x04core\x12\x16\n" +
+	"\x06output\x18\x0f \x03(\tR\x06output\x120\n" +
+	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\"\x98\x01\n" +
+	"\n" +
+	"CrashedRun\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x10\n" +
+	"\x03pid\x18\x04 \x01(\rR\x03pid\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"Q\n" +
+	"\bCoreDump\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\"^\n" +
+	"\fOtherFailure\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\"Y\n" +
 	"\x12ApplyConfigRequest\x12*\n" +
 	"\x06config\x18\x01 \x01(\v2\x12.proctor.v1.ConfigR\x06config\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\";\n" +
@@ -5850,7 +6918,27 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eHEALTH_UNKNOWN\x10\x01\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x02\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x03\x12\x14\n" +
-	"\x10HEALTH_UNHEALTHY\x10\x04*{\n" +
+	"\x10HEALTH_UNHEALTHY\x10\x04*\x80\x02\n" +
+	"\x06RunEnd\x12\x17\n" +
+	"\x13RUN_END_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fRUN_END_RUNNING\x10\x01\x12\x10\n" +
+	"\fRUN_END_EXIT\x10\x02\x12\x12\n" +
+	"\x0eRUN_END_SIGNAL\x10\x03\x12\x0f\n" +
+	"\vRUN_END_OOM\x10\x04\x12\x11\n" +
+	"\rRUN_END_LIMIT\x10\x05\x12\x15\n" +
+	"\x11RUN_END_UNHEALTHY\x10\x06\x12\x11\n" +
+	"\rRUN_END_SPAWN\x10\a\x12\x11\n" +
+	"\rRUN_END_FAULT\x10\b\x12\x14\n" +
+	"\x10RUN_END_OPERATOR\x10\t\x12\x16\n" +
+	"\x12RUN_END_SUPERVISOR\x10\n" +
+	"\x12\x13\n" +
+	"\x0fRUN_END_UNKNOWN\x10\v*r\n" +
+	"\n" +
+	"RunTrigger\x12\x1b\n" +
+	"\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11RUN_TRIGGER_START\x10\x01\x12\x17\n" +
+	"\x13RUN_TRIGGER_COMMAND\x10\x02\x12\x17\n" +
+	"\x13RUN_TRIGGER_RESTART\x10\x03*{\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACTION_KEEP\x10\x01\x12\x0e\n" +
@@ -5858,7 +6946,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"ACTION_ADD\x10\x02\x12\x11\n" +
 	"\rACTION_REMOVE\x10\x03\x12\x11\n" +
 	"\rACTION_UPDATE\x10\x04\x12\x12\n" +
-	"\x0eACTION_RESTART\x10\x052\xbf\f\n" +
+	"\x0eACTION_RESTART\x10\x052\xa9\x0e\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -5874,7 +6962,10 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\vCheckHealth\x12\x1e.proctor.v1.CheckHealthRequest\x1a\x1f.proctor.v1.CheckHealthResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSupervisor\x12 .proctor.v1.GetSupervisorRequest\x1a!.proctor.v1.GetSupervisorResponse\"\x03\x90\x02\x01\x12\\\n" +
-	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12N\n" +
+	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\aGetRuns\x12\x1a.proctor.v1.GetRunsRequest\x1a\x1b.proctor.v1.GetRunsResponse\"\x03\x90\x02\x01\x12S\n" +
+	"\vListCrashes\x12\x1e.proctor.v1.ListCrashesRequest\x1a\x1f.proctor.v1.ListCrashesResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\bGetCrash\x12\x1b.proctor.v1.GetCrashRequest\x1a\x1c.proctor.v1.GetCrashResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\vApplyConfig\x12\x1e.proctor.v1.ApplyConfigRequest\x1a\x1f.proctor.v1.ApplyConfigResponse\x12Q\n" +
 	"\fReloadConfig\x12\x1f.proctor.v1.ReloadConfigRequest\x1a .proctor.v1.ReloadConfigResponse\x12P\n" +
 	"\vWatchEvents\x12\x1e.proctor.v1.WatchEventsRequest\x1a\x1f.proctor.v1.WatchEventsResponse0\x01b\x06proto3"
@@ -5891,204 +6982,239 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 	return file_proctor_v1_proctor_proto_rawDescData
 }
 
-var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
-	(Action)(0),                      // 2: proctor.v1.Action
-	(*Error)(nil),                    // 3: proctor.v1.Error
-	(*Problem)(nil),                  // 4: proctor.v1.Problem
-	(*StringList)(nil),               // 5: proctor.v1.StringList
-	(*OutputConfig)(nil),             // 6: proctor.v1.OutputConfig
-	(*CollectorConfig)(nil),          // 7: proctor.v1.CollectorConfig
-	(*ResourceLimits)(nil),           // 8: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 9: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 10: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 11: proctor.v1.Config
-	(*Exit)(nil),                     // 12: proctor.v1.Exit
-	(*Totals)(nil),                   // 13: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 14: proctor.v1.CollectorStatus
-	(*StartCollectorRequest)(nil),    // 15: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 16: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 17: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 18: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 19: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 20: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 21: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 22: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 23: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 24: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 25: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 26: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 27: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 28: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 29: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 30: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 31: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 32: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 33: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 34: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 35: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 36: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 37: proctor.v1.ListCollectorsResponse
-	(*CheckHealthRequest)(nil),       // 38: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 39: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 40: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 41: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 42: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 43: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 44: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 45: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 46: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 47: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 48: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 49: proctor.v1.DescribeActorsResponse
-	(*ApplyConfigRequest)(nil),       // 50: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 51: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 52: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 53: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 54: proctor.v1.Plan
-	(*Change)(nil),                   // 55: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 56: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 57: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 58: proctor.v1.Event
-	(*Added)(nil),                    // 59: proctor.v1.Added
-	(*Removed)(nil),                  // 60: proctor.v1.Removed
-	(*StateChanged)(nil),             // 61: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 62: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 63: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 64: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 65: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 66: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 67: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 68: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 69: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 70: proctor.v1.Audited
-	(*OutputLost)(nil),               // 71: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 72: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 73: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 74: proctor.v1.HealthChanged
-	nil,                              // 75: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 76: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 77: proctor.v1.Config.CollectorsEntry
-	(*timestamppb.Timestamp)(nil),    // 78: google.protobuf.Timestamp
+	(RunEnd)(0),                      // 2: proctor.v1.RunEnd
+	(RunTrigger)(0),                  // 3: proctor.v1.RunTrigger
+	(Action)(0),                      // 4: proctor.v1.Action
+	(*Error)(nil),                    // 5: proctor.v1.Error
+	(*Problem)(nil),                  // 6: proctor.v1.Problem
+	(*StringList)(nil),               // 7: proctor.v1.StringList
+	(*OutputConfig)(nil),             // 8: proctor.v1.OutputConfig
+	(*CollectorConfig)(nil),          // 9: proctor.v1.CollectorConfig
+	(*ResourceLimits)(nil),           // 10: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 11: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 12: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 13: proctor.v1.Config
+	(*Exit)(nil),                     // 14: proctor.v1.Exit
+	(*Totals)(nil),                   // 15: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 16: proctor.v1.CollectorStatus
+	(*StartCollectorRequest)(nil),    // 17: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 18: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 19: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 20: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 21: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 22: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 23: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 24: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 25: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 26: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 27: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 28: proctor.v1.SignalCollectorResponse
+	(*RemoveCollectorRequest)(nil),   // 29: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 30: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 31: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 32: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 33: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 34: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 35: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 36: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 37: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 38: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 39: proctor.v1.ListCollectorsResponse
+	(*CheckHealthRequest)(nil),       // 40: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 41: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 42: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 43: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 44: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 45: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 46: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 47: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 48: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 49: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 50: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 51: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 52: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 53: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 54: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 55: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 56: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 57: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 58: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 59: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 60: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 61: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 62: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 63: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 64: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 65: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 66: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 67: proctor.v1.Plan
+	(*Change)(nil),                   // 68: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 69: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 70: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 71: proctor.v1.Event
+	(*Added)(nil),                    // 72: proctor.v1.Added
+	(*Removed)(nil),                  // 73: proctor.v1.Removed
+	(*StateChanged)(nil),             // 74: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 75: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 76: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 77: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 78: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 79: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 80: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 81: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 82: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 83: proctor.v1.Audited
+	(*OutputLost)(nil),               // 84: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 85: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 86: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 87: proctor.v1.HealthChanged
+	nil,                              // 88: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 89: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 90: proctor.v1.Config.CollectorsEntry
+	(*timestamppb.Timestamp)(nil),    // 91: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
-	0,  // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
-	4,  // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
-	5,  // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
-	5,  // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	75, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
-	6,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
-	5,  // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	8,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	9,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	9,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	9,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	5,  // 11: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	76, // 12: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	6,  // 13: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	10, // 14: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	77, // 15: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	78, // 16: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,  // 17: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	78, // 18: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	78, // 19: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	78, // 20: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	12, // 21: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,  // 22: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	13, // 23: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	78, // 24: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	7,  // 25: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	12, // 26: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	33, // 27: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	14, // 28: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	14, // 29: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	1,  // 30: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	14, // 31: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	7,  // 32: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	78, // 33: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	44, // 34: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	45, // 35: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	46, // 36: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,  // 37: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	47, // 38: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	11, // 39: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	54, // 40: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	54, // 41: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	55, // 42: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	2,  // 43: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	3,  // 44: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	78, // 45: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	58, // 46: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	78, // 47: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	59, // 48: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	60, // 49: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	61, // 50: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	62, // 51: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	63, // 52: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	64, // 53: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	65, // 54: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	66, // 55: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	67, // 56: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	68, // 57: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	69, // 58: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	70, // 59: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	71, // 60: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	72, // 61: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	73, // 62: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	74, // 63: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	0,  // 64: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,  // 65: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	78, // 66: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	12, // 67: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	78, // 68: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	3,  // 69: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,  // 70: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,  // 71: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	7,  // 72: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	15, // 73: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	17, // 74: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	19, // 75: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	21, // 76: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	23, // 77: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	25, // 78: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	27, // 79: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	29, // 80: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	31, // 81: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	34, // 82: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	36, // 83: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	38, // 84: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	40, // 85: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	42, // 86: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	48, // 87: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	50, // 88: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	52, // 89: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	56, // 90: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	16, // 91: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	18, // 92: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	20, // 93: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	22, // 94: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	24, // 95: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	26, // 96: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	28, // 97: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	30, // 98: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	32, // 99: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	35, // 100: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	37, // 101: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	39, // 102: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	41, // 103: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	43, // 104: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	49, // 105: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	51, // 106: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	53, // 107: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	57, // 108: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	91, // [91:109] is the sub-list for method output_type
-	73, // [73:91] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
+	6,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
+	7,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
+	7,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
+	88,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	8,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
+	7,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
+	10,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	11,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	11,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	11,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	7,   // 11: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	89,  // 12: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	8,   // 13: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	12,  // 14: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	90,  // 15: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	91,  // 16: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	0,   // 17: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	91,  // 18: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	91,  // 19: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	91,  // 20: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	14,  // 21: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 22: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	15,  // 23: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	91,  // 24: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	9,   // 25: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	14,  // 26: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	35,  // 27: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	16,  // 28: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	16,  // 29: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	1,   // 30: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	16,  // 31: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	9,   // 32: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	91,  // 33: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	46,  // 34: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	47,  // 35: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	48,  // 36: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 37: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	49,  // 38: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	54,  // 39: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	91,  // 40: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	3,   // 41: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	2,   // 42: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	14,  // 43: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	91,  // 44: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	59,  // 45: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	59,  // 46: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	91,  // 47: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	91,  // 48: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	60,  // 49: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	14,  // 50: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	61,  // 51: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	62,  // 52: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	91,  // 53: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	91,  // 54: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	13,  // 55: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	67,  // 56: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	67,  // 57: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	68,  // 58: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	4,   // 59: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	5,   // 60: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	91,  // 61: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	71,  // 62: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	91,  // 63: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	72,  // 64: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	73,  // 65: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	74,  // 66: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	75,  // 67: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	76,  // 68: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	77,  // 69: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	78,  // 70: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	79,  // 71: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	80,  // 72: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	81,  // 73: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	82,  // 74: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	83,  // 75: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	84,  // 76: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	85,  // 77: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	86,  // 78: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	87,  // 79: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	0,   // 80: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 81: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	91,  // 82: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	14,  // 83: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	91,  // 84: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	5,   // 85: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 86: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 87: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	9,   // 88: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	17,  // 89: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	19,  // 90: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	21,  // 91: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	23,  // 92: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	25,  // 93: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	27,  // 94: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	29,  // 95: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	31,  // 96: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	33,  // 97: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	36,  // 98: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	38,  // 99: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	40,  // 100: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	42,  // 101: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	44,  // 102: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	50,  // 103: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	52,  // 104: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	55,  // 105: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	57,  // 106: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	63,  // 107: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	65,  // 108: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	69,  // 109: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	18,  // 110: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	20,  // 111: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	22,  // 112: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	24,  // 113: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	26,  // 114: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	28,  // 115: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	30,  // 116: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	32,  // 117: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	34,  // 118: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	37,  // 119: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	39,  // 120: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	41,  // 121: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	43,  // 122: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	45,  // 123: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	51,  // 124: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	53,  // 125: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	56,  // 126: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	58,  // 127: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	64,  // 128: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	66,  // 129: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	70,  // 130: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	110, // [110:131] is the sub-list for method output_type
+	89,  // [89:110] is the sub-list for method input_type
+	89,  // [89:89] is the sub-list for extension type_name
+	89,  // [89:89] is the sub-list for extension extendee
+	0,   // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -6099,7 +7225,7 @@ func file_proctor_v1_proctor_proto_init() {
 	file_proctor_v1_proctor_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[55].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[66].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -6122,8 +7248,8 @@ func file_proctor_v1_proctor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   75,
+			NumEnums:      5,
+			NumMessages:   86,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
