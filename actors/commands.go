@@ -106,6 +106,18 @@ func (c Commands) List(ctx context.Context) ([]messages.Status, error) {
 	return reply.Collectors, err
 }
 
+// Groups are the groups of the supervision tree, ordered by name.
+func (c Commands) Groups(ctx context.Context) ([]messages.GroupStatus, error) {
+	reply, err := request(ctx, c.Ask, messages.ListCollectors{})
+	return reply.Groups, err
+}
+
+// Graph is who waits for whom, each collector after those that it waits for, and
+// how their last start went.
+func (c Commands) Graph(ctx context.Context) (messages.Graph, error) {
+	return request(ctx, c.Ask, messages.GetGraph{})
+}
+
 // Health is how well a collector does its work, and why that is thought.
 func (c Commands) Health(ctx context.Context, id string) (messages.Health, []string, error) {
 	reply, err := request(ctx, c.Ask, messages.CheckHealth{ID: id})

@@ -484,7 +484,7 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		Stderr:     c.options.Stderr,
 		StopSignal: stop,
 		Limits:     limits(cfg.ResourceLimits),
-		As:         platform.Identity{User: cfg.User, Group: cfg.Group, Groups: cfg.SupplementaryGroups},
+		As:         platform.Identity{User: cfg.User, Group: cfg.UnixGroup, Groups: cfg.SupplementaryGroups},
 	}
 	if resolve := c.options.Resolve; resolve != nil {
 		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }

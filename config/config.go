@@ -23,6 +23,14 @@ type Config struct {
 	// Collectors are those the supervisor knows from the beginning, by id.
 	Collectors map[string]Collector
 
+	// Groups are the supervisors within the supervision tree, by name.
+	Groups map[string]Group
+
+	// Order is the order of the children within their groups: ids of collectors,
+	// and names of groups with GroupMark before them. A file's is that of its
+	// tables. What it does not name comes last, by name.
+	Order []string
+
 	// Control is how the supervisor is commanded from outside. It is in force
 	// from the program's start to its end.
 	Control Control
@@ -48,6 +56,15 @@ type ProcessManager struct {
 	// MaxSpawnsPerSecond is how many automatic restarts there may be in a second,
 	// of all collectors together: more wait for their turn. Zero: any number.
 	MaxSpawnsPerSecond int
+
+	// StartConcurrency is how many collectors may be on their way up at once: more
+	// wait for their turn. Zero: any number.
+	StartConcurrency int
+
+	// ExitWith is the id of the collector whose end is the supervisor's: when it
+	// has ended and is not started again, the supervisor shuts down, and the
+	// program exits with its code. Empty: none.
+	ExitWith string
 
 	// EnableAutoRestart is the master switch of automatic restarts.
 	EnableAutoRestart bool
@@ -130,10 +147,25 @@ type Collector struct {
 	// ("SIGINT", "hup"). Empty: SIGTERM. On Windows it is always CTRL_BREAK.
 	StopSignal string
 
-	// User and Group, names or numbers, are whom it runs as. Empty: the
+	// Group is the group that it is a child of. Empty: the supervisor itself.
+	Group string
+
+	// Significant makes its end count for its group's AutoShutdown.
+	Significant bool
+
+	// Requires are those that it needs: it is started when they are what it waits
+	// for, and started along they are; it is stopped before they are stopped or
+	// restarted, or when they have ended, and comes back with them. Wants are
+	// started along, no more. After are those that it waits for if they are on
+	// their way anyway.
+	Requires []Dependency
+	Wants    []string
+	After    []Dependency
+
+	// User and UnixGroup, names or numbers, are whom it runs as. Empty: the
 	// supervisor's own; a User brings its groups along, if SupplementaryGroups
 	// does not say others. Only root can start one as somebody else.
-	User, Group         string
+	User, UnixGroup     string
 	SupplementaryGroups []string
 
 	// ResourceLimits are what its processes may use at most.

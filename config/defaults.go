@@ -25,12 +25,16 @@ const (
 )
 
 // WithDefaults fills in what is zero, in the process manager's settings and in
-// those of every collector. Doing it again changes nothing.
+// those of every collector and group. Doing it again changes nothing.
 func (c Config) WithDefaults() Config {
 	c.ProcessManager = c.ProcessManager.WithDefaults()
 	c.Collectors = maps.Clone(c.Collectors)
 	for id, collector := range c.Collectors {
 		c.Collectors[id] = collector.WithDefaults(id, c.ProcessManager)
+	}
+	c.Groups = maps.Clone(c.Groups)
+	for name, group := range c.Groups {
+		c.Groups[name] = group.WithDefaults()
 	}
 	return c
 }

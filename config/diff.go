@@ -40,6 +40,7 @@ func orNothing(value string) string {
 var inPlace = []string{
 	"AutoRestart", "Restart", "MaxRestarts", "RestartWindow", "BackoffInitial", "BackoffMax", "BackoffReset",
 	"GracefulTimeout", "ForceTimeout", "Autostart", "Kind", "SuccessExitCodes", "NoRestartExitCodes", "RetryFailedAfter",
+	"Group", "Significant", "Requires", "Wants", "After",
 }
 
 // onceOnly are the settings of the process manager that are used when it is
@@ -58,6 +59,14 @@ func Diff(before, after Collector, manager, managerAfter ProcessManager) []Diffe
 		key := Key("process_manager", "collector_binaries", after.Type)
 		d.values(key, "", manager.CollectorBinaries[before.Type], managerAfter.CollectorBinaries[after.Type])
 	}
+	return d.found
+}
+
+// DiffGroup is what differs between two settings of a group, in both of which the
+// defaults are filled in. All of it is put in force in place.
+func DiffGroup(before, after Group) []Difference {
+	var d differ
+	d.structs("", reflect.ValueOf(before), reflect.ValueOf(after))
 	return d.found
 }
 

@@ -46,6 +46,8 @@ func (c Config) Validate() error {
 	for _, id := range sorted(c.Collectors) {
 		f.collector(id, c.Collectors[id])
 	}
+	f.groups(c)
+	f.dependencies(c)
 	f.paths(c)
 	f.control(c.Control)
 	return f.problems.err()
@@ -122,6 +124,9 @@ func (f *findings) processManager(pm ProcessManager) {
 		}
 		f.noNUL(key, pm.CollectorBinaries[typ])
 	}
+	if n := pm.StartConcurrency; n < 0 {
+		f.add(key("start_concurrency"), strconv.Itoa(n), fmt.Sprintf("%d is negative", n), "use a whole number; 0 sets no limit")
+	}
 	f.time(key("default_graceful_timeout_seconds"), pm.DefaultGracefulTimeout)
 	f.time(key("default_force_timeout_seconds"), pm.DefaultForceTimeout)
 	if n := pm.MaxSpawnsPerSecond; n < 0 {
@@ -158,7 +163,18 @@ func (f *findings) collector(id string, c Collector) {
 	f.noNUL(key("binary_path"), c.BinaryPath)
 	f.noNUL(key("working_dir"), c.WorkingDir)
 	f.noNUL(key("user"), c.User)
-	f.noNUL(key("group"), c.Group)
+	f.noNUL(key("unix_group"), c.UnixGroup)
+	if fault := nameFault(c.Group); c.Group != "" && fault != "" {
+		f.add(key("group"), c.Group, "not the name of a group: "+fault, idSyntax)
+	}
+	f.conditions(id, key("requires"), c.Requires)
+	f.conditions(id, key("after"), c.After)
+	for i, other := range c.Wants {
+		f.other(id, Element(key("wants"), i), other)
+	}
+	if c.Significant && c.Restart == RestartAlways {
+		f.add(key("significant"), "true", `significant = true contradicts restart = "always": its end would never count`, `use "on-failure", or remove one of them`, key("restart"))
+	}
 	for i, g := range c.SupplementaryGroups {
 		f.noNUL(Element(key("supplementary_groups"), i), g)
 	}

@@ -11,7 +11,9 @@ import (
 // *[Error]. The type parameter is what lets a caller ask without an assertion.
 type Request[R any] interface{ answeredBy(R) }
 
-// The lifecycle commands. A supervisor answers them in any state; which states
+// The lifecycle commands. Where one names a collector it may also name a group,
+// with config.GroupMark before it: it is then given to all collectors that are in
+// it, and answered when all of them have. A supervisor answers them in any state; which states
 // they are valid in is said beside each. A timeout of zero is the collector's
 // configured one. A command whose caller went away still completes.
 type (
@@ -84,6 +86,9 @@ type (
 	// CheckHealth asks for the health of one collector.
 	CheckHealth struct{ ID string }
 
+	// GetGraph asks who waits for whom, and how the last start went.
+	GetGraph struct{}
+
 	// InspectCollector asks for everything that is known about one collector.
 	InspectCollector struct{ ID string }
 
@@ -148,10 +153,23 @@ type (
 		Stopped []string    // ended
 		Forced  []string    // those of them that had to be killed
 		Left    []Remainder // would not end
+
+		// Code is what the program is to exit with, and Reason why, where the
+		// supervisor has ended by itself: with a collector (exit_with), or with a
+		// group that has failed.
+		Code   int
+		Reason string
 	}
 
-	// ListReply is the status of all collectors, ordered by id.
-	ListReply struct{ Collectors []Status }
+	// ListReply is the status of all collectors, ordered by id, and of all groups,
+	// ordered by name.
+	ListReply struct {
+		Collectors []Status
+		Groups     []GroupStatus
+	}
+
+	// Graph is who waits for whom: all collectors, each after those that it waits for.
+	Graph struct{ Nodes []Node }
 
 	// DenialReply says that all subscribers will hear of it.
 	DenialReply struct{}
@@ -224,6 +242,7 @@ func (GetStatus) answeredBy(Status)              {}
 func (ListCollectors) answeredBy(ListReply)      {}
 func (CheckHealth) answeredBy(HealthReply)       {}
 func (InspectCollector) answeredBy(Inspection)   {}
+func (GetGraph) answeredBy(Graph)                {}
 func (GetSupervisor) answeredBy(SupervisorInfo)  {}
 func (DescribeActors) answeredBy(DescribeReply)  {}
 func (RecordDenial) answeredBy(DenialReply)      {}
@@ -277,6 +296,8 @@ func Subject(command any) (op, id string) {
 		return "reload", ""
 	case GetSupervisor:
 		return "supervisor", ""
+	case GetGraph:
+		return "graph", ""
 	case GetRuns:
 		return "why", c.ID
 	case ListCrashes:
@@ -301,6 +322,7 @@ func Subject(command any) (op, id string) {
 type Status struct {
 	ID    string
 	Type  string
+	Group string // that it is a child of; empty: of the supervisor itself
 	State State
 
 	PID         int    // 0 where there is no process
@@ -320,6 +342,40 @@ type Status struct {
 	HealthSince   time.Time // when Health began
 
 	Totals Totals // since the collector is known
+}
+
+// GroupStatus is what is known about a group at one moment.
+type GroupStatus struct {
+	Name     string
+	Parent   string // the group that it is a child of; empty: the supervisor itself
+	Strategy config.Strategy
+	Children []string // in order: ids, and names of groups with config.GroupMark before them
+
+	// State is Failed, or that of its collectors: the first of Stopping, Starting,
+	// Running, Paused and Stopped that one of them is in.
+	State  State
+	Reason string // why it is in this state, where that is not plain
+
+	RestartCount int       // restarts of its children since it was started
+	RestartsLeft int       // that are allowed now
+	NextRestart  time.Time // when its children are started again; zero where that is not due
+}
+
+// A Node is a collector among those that wait for each other.
+type Node struct {
+	ID    string
+	Group string
+	State State
+	// What it says itself, with the conditions filled in.
+	Requires []config.Dependency
+	Wants    []string
+	After    []config.Dependency
+	// The collector before it in a group that has an order; empty: none.
+	Previous string
+
+	// When its last start was asked for, when its process was ordered, and when it
+	// was up; zero where that has not happened since.
+	Asked, Ordered, Up time.Time
 }
 
 // Totals count what has happened to a collector since it is known.

@@ -97,6 +97,24 @@ type (
 		Failed                  []string // ids of those that could not be brought to what it asks for
 	}
 
+	// GroupRestarting says that children of a group are stopped and started again,
+	// because one of them has ended. The event's ID is the group's name with
+	// config.GroupMark before it.
+	GroupRestarting struct {
+		Child      string // which one: an id, or a group with config.GroupMark before it
+		Cause      string // how: "exit code 3"
+		Collectors []string
+		After      time.Duration // until they are started
+		Left       int           // further restarts that are allowed
+	}
+
+	// GroupEnded says that a group has stopped its children. It has failed, or has
+	// ended with those of them that are significant.
+	GroupEnded struct {
+		Failed bool
+		Reason string
+	}
+
 	// Audited says what became of a command that changes something and came
 	// from outside. Origin says whose it was.
 	Audited struct {
@@ -128,6 +146,8 @@ func (ShuttingDown) fact()     {}
 func (HealthChanged) fact()    {}
 func (Begun) fact()            {}
 func (ConfigApplied) fact()    {}
+func (GroupRestarting) fact()  {}
+func (GroupEnded) fact()       {}
 func (Audited) fact()          {}
 func (OutputLost) fact()       {}
 func (OutputStored) fact()     {}

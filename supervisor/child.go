@@ -1,11 +1,9 @@
 package supervisor
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -223,36 +221,4 @@ func (c *child) describe() string {
 		line += fmt.Sprintf(", %d callers wait", n)
 	}
 	return line
-}
-
-// compareIDs orders ids the way people count: web-2 comes before web-10.
-func compareIDs(a, b string) int {
-	x, y := a, b
-	for x != "" && y != "" {
-		if digit(x[0]) && digit(y[0]) {
-			var m, n string
-			m, x = number(x)
-			n, y = number(y)
-			if c := cmp.Or(cmp.Compare(len(m), len(n)), strings.Compare(m, n)); c != 0 {
-				return c
-			}
-			continue
-		}
-		if x[0] != y[0] {
-			return cmp.Compare(x[0], y[0])
-		}
-		x, y = x[1:], y[1:]
-	}
-	return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(a, b))
-}
-
-func digit(b byte) bool { return '0' <= b && b <= '9' }
-
-// number splits the digits at the beginning of s off, without leading zeroes.
-func number(s string) (digits, rest string) {
-	n := 0
-	for n < len(s) && digit(s[n]) {
-		n++
-	}
-	return strings.TrimLeft(s[:n], "0"), s[n:]
 }

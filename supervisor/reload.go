@@ -105,7 +105,7 @@ func (s *supervisor) plan(cfg config.Config, manager config.ProcessManager) *rel
 			ids = append(ids, id)
 		}
 	}
-	slices.SortFunc(ids, compareIDs)
+	slices.SortFunc(ids, config.CompareIDs)
 	for _, id := range ids {
 		declared, named := cfg.Collectors[id]
 		c := s.children[id]

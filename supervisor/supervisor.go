@@ -331,7 +331,7 @@ func (s *supervisor) ordered() []*child {
 	for _, c := range s.children {
 		children = append(children, c)
 	}
-	slices.SortFunc(children, func(a, b *child) int { return compareIDs(a.id, b.id) })
+	slices.SortFunc(children, func(a, b *child) int { return config.CompareIDs(a.id, b.id) })
 	return children
 }
 

@@ -15,7 +15,7 @@ func TestIDsAreOrderedTheWayPeopleCount(t *testing.T) {
 	want := []string{"db", "web", "web-01", "web-1", "web-2", "web-10", "web-10a", "web.1", "x"}
 	got := slices.Clone(want)
 	slices.Reverse(got)
-	slices.SortFunc(got, compareIDs)
+	slices.SortFunc(got, config.CompareIDs)
 	if !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}

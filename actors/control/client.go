@@ -178,6 +178,8 @@ func (c *Client) call(ctx context.Context, request proto.Message) (proto.Message
 		return c.rpc.InspectCollector(ctx, q)
 	case *pb.GetSupervisorRequest:
 		return c.rpc.GetSupervisor(ctx, q)
+	case *pb.GetGraphRequest:
+		return c.rpc.GetGraph(ctx, q)
 	case *pb.DescribeActorsRequest:
 		return c.rpc.DescribeActors(ctx, q)
 	case *pb.GetRunsRequest:

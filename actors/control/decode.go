@@ -66,6 +66,8 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.InspectCollector{ID: m.Id}
 	case *pb.GetSupervisorRequest:
 		return messages.GetSupervisor{}
+	case *pb.GetGraphRequest:
+		return messages.GetGraph{}
 	case *pb.DescribeActorsRequest:
 		return messages.DescribeActors{}
 	case *pb.ApplyConfigRequest:
@@ -117,7 +119,7 @@ func (d *decoder) message(message proto.Message) any {
 	case *pb.ResetCollectorResponse:
 		return messages.ResetReply{ID: m.Id}
 	case *pb.ShutdownResponse:
-		r := messages.ShutdownReply{Stopped: m.Stopped, Forced: m.Forced}
+		r := messages.ShutdownReply{Stopped: m.Stopped, Forced: m.Forced, Code: int(m.Code), Reason: m.Reason}
 		for _, left := range m.Left {
 			r.Left = append(r.Left, messages.Remainder{ID: left.Id, PID: int(left.Pid), Reason: left.Reason})
 		}
@@ -128,6 +130,21 @@ func (d *decoder) message(message proto.Message) any {
 		r := messages.ListReply{}
 		for _, status := range m.Collectors {
 			r.Collectors = append(r.Collectors, d.status(status))
+		}
+		for _, g := range m.Groups {
+			r.Groups = append(r.Groups, messages.GroupStatus{
+				Name: g.Name, Parent: g.Parent, Strategy: config.Strategy(g.Strategy), Children: g.Children, State: state(g.State), Reason: g.Reason,
+				RestartCount: int(g.RestartCount), RestartsLeft: int(g.RestartsLeft), NextRestart: decodeTime(g.NextRestart),
+			})
+		}
+		return r
+	case *pb.GetGraphResponse:
+		r := messages.Graph{}
+		for _, n := range m.Nodes {
+			r.Nodes = append(r.Nodes, messages.Node{
+				ID: n.Id, Group: n.Group, State: state(n.State), Requires: decodeDependencies(n.Requires), Wants: n.Wants, After: decodeDependencies(n.After),
+				Previous: n.Previous, Asked: decodeTime(n.Asked), Ordered: decodeTime(n.Ordered), Up: decodeTime(n.Up),
+			})
 		}
 		return r
 	case *pb.CheckHealthResponse:
@@ -270,10 +287,30 @@ func (d *decoder) collector(id string, c *pb.CollectorConfig) config.Collector {
 		SuccessExitCodes: c.SuccessExitCodes, NoRestartExitCodes: c.NoRestartExitCodes,
 		RetryFailedAfter: d.seconds(key("retry_failed_after_seconds"), c.RetryFailedAfterSeconds),
 		Autostart:        c.Autostart,
-		User:             c.User, Group: c.Group, SupplementaryGroups: decodeList(c.SupplementaryGroups), ResourceLimits: d.limits(key("resource_limits"), c.ResourceLimits),
+		User:             c.User, UnixGroup: c.UnixGroup, SupplementaryGroups: decodeList(c.SupplementaryGroups), ResourceLimits: d.limits(key("resource_limits"), c.ResourceLimits),
 		Readiness: config.Readiness(c.Readiness), StartupTimeout: d.seconds(key("startup_timeout_seconds"), c.StartupTimeoutSeconds),
 		Liveness: d.probe(key("liveness"), c.Liveness), ReadinessProbe: d.probe(key("readiness_probe"), c.ReadinessProbe),
 		StartupProbe: d.probe(key("startup_probe"), c.StartupProbe), RestartOnUnhealthy: decodeSwitch(c.RestartOnUnhealthy),
+		Group: c.Group, Significant: c.Significant,
+		Requires: decodeDependencies(c.Requires), Wants: c.Wants, After: decodeDependencies(c.After),
+	}
+}
+
+func decodeDependencies(list []*pb.Dependency) []config.Dependency {
+	var out []config.Dependency
+	for _, d := range list {
+		out = append(out, config.Dependency{ID: d.GetId(), Condition: config.Condition(d.GetCondition())})
+	}
+	return out
+}
+
+func (d *decoder) group(name string, g *pb.GroupConfig) config.Group {
+	key := func(part string) string { return config.Key("groups", name, part) }
+	return config.Group{
+		Parent: g.GetParent(), Strategy: config.Strategy(g.GetStrategy()),
+		MaxRestarts:   d.optionalCount(key("max_restarts"), g.MaxRestarts),
+		RestartWindow: d.optionalSeconds(key("restart_window_seconds"), g.RestartWindowSeconds, config.Forever),
+		OnEscalation:  config.Escalation(g.GetOnEscalation()), AutoShutdown: config.AutoShutdown(g.GetAutoShutdown()), Significant: g.GetSignificant(),
 	}
 }
 
@@ -313,6 +350,8 @@ func (d *decoder) config(c *pb.Config) config.Config {
 		DefaultForceTimeout:        d.seconds(key("default_force_timeout_seconds"), pm.GetDefaultForceTimeoutSeconds()),
 		HealthCheckInterval:        d.seconds(key("health_check_interval_seconds"), pm.GetHealthCheckIntervalSeconds()),
 		HeartbeatTimeoutMultiplier: d.count(key("heartbeat_timeout_multiplier"), pm.GetHeartbeatTimeoutMultiplier()),
+		StartConcurrency:           d.count(key("start_concurrency"), pm.GetStartConcurrency()),
+		ExitWith:                   pm.GetExitWith(),
 		MaxSpawnsPerSecond:         d.count(key("max_spawns_per_second"), pm.GetMaxSpawnsPerSecond()),
 		EnableAutoRestart:          pm.GetEnableAutoRestart(),
 		StateDir:                   pm.GetStateDir(),
@@ -325,6 +364,13 @@ func (d *decoder) config(c *pb.Config) config.Config {
 			out.Collectors[id] = d.collector(id, collector)
 		}
 	}
+	if len(c.GetGroups()) > 0 {
+		out.Groups = make(map[string]config.Group, len(c.Groups))
+		for name, group := range c.Groups {
+			out.Groups[name] = d.group(name, group)
+		}
+	}
+	out.Order = c.GetOrder()
 	return out
 }
 
@@ -370,7 +416,7 @@ func (d *decoder) exit(e *pb.Exit) *messages.Exit {
 func (d *decoder) status(s *pb.CollectorStatus) messages.Status {
 	t := s.GetTotals()
 	return messages.Status{
-		ID: s.GetId(), Type: s.GetType(), State: state(s.GetState()), PID: int(s.GetPid()), Incarnation: s.GetIncarnation(),
+		ID: s.GetId(), Type: s.GetType(), Group: s.GetGroup(), State: state(s.GetState()), PID: int(s.GetPid()), Incarnation: s.GetIncarnation(),
 		Since: decodeTime(s.GetSince()), StartedAt: decodeTime(s.GetStartedAt()), Uptime: fromSeconds(s.GetUptimeSeconds()),
 		RestartCount: int(s.GetRestartCount()), NextRestart: decodeTime(s.GetNextRestart()), LastExit: d.exit(s.GetLastExit()),
 		Reason: s.GetReason(), Health: health(s.GetHealth()), HealthReasons: s.GetHealthReasons(), HealthSince: decodeTime(s.GetHealthSince()),
@@ -496,6 +542,13 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 	case *pb.Event_HealthChanged:
 		h := f.HealthChanged
 		e.Fact = messages.HealthChanged{From: health(h.GetFrom()), To: health(h.GetTo()), Reason: h.GetReason()}
+	case *pb.Event_GroupRestarting:
+		g := f.GroupRestarting
+		e.Fact = messages.GroupRestarting{
+			Child: g.GetChild(), Cause: g.GetCause(), Collectors: g.GetCollectors(), After: fromSeconds(g.GetAfterSeconds()), Left: int(g.GetLeft()),
+		}
+	case *pb.Event_GroupEnded:
+		e.Fact = messages.GroupEnded{Failed: f.GroupEnded.GetFailed(), Reason: f.GroupEnded.GetReason()}
 	case *pb.Event_Lost:
 		e.Fact = messages.Lost{Count: f.Lost.GetCount()}
 	default:

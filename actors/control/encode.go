@@ -53,6 +53,8 @@ func encode(message any) proto.Message {
 		return &pb.InspectCollectorRequest{Id: m.ID}
 	case messages.GetSupervisor:
 		return &pb.GetSupervisorRequest{}
+	case messages.GetGraph:
+		return &pb.GetGraphRequest{}
 	case messages.DescribeActors:
 		return &pb.DescribeActorsRequest{}
 	case messages.ApplyConfig:
@@ -77,7 +79,7 @@ func encode(message any) proto.Message {
 	case messages.ResetReply:
 		return &pb.ResetCollectorResponse{Id: text(m.ID)}
 	case messages.ShutdownReply:
-		r := &pb.ShutdownResponse{Stopped: texts(m.Stopped), Forced: texts(m.Forced)}
+		r := &pb.ShutdownResponse{Stopped: texts(m.Stopped), Forced: texts(m.Forced), Code: int32(m.Code), Reason: text(m.Reason)}
 		for _, left := range m.Left {
 			r.Left = append(r.Left, &pb.Remainder{Id: text(left.ID), Pid: uint32(left.PID), Reason: text(left.Reason)})
 		}
@@ -88,6 +90,18 @@ func encode(message any) proto.Message {
 		r := &pb.ListCollectorsResponse{Collectors: make([]*pb.CollectorStatus, len(m.Collectors))}
 		for i, status := range m.Collectors {
 			r.Collectors[i] = encodeStatus(status)
+		}
+		for _, g := range m.Groups {
+			r.Groups = append(r.Groups, encodeGroupStatus(g))
+		}
+		return r
+	case messages.Graph:
+		r := &pb.GetGraphResponse{}
+		for _, n := range m.Nodes {
+			r.Nodes = append(r.Nodes, &pb.Node{
+				Id: text(n.ID), Group: text(n.Group), State: pb.State(n.State + 1), Requires: encodeDependencies(n.Requires), Wants: texts(n.Wants),
+				After: encodeDependencies(n.After), Previous: text(n.Previous), Asked: encodeTime(n.Asked), Ordered: encodeTime(n.Ordered), Up: encodeTime(n.Up),
+			})
 		}
 		return r
 	case messages.HealthReply:
@@ -218,10 +232,36 @@ func encodeCollector(c config.Collector) *pb.CollectorConfig {
 		StopSignal: text(c.StopSignal), Output: encodeOutput(c.Output), Kind: text(string(c.Kind)),
 		SuccessExitCodes: texts(c.SuccessExitCodes), NoRestartExitCodes: texts(c.NoRestartExitCodes),
 		RetryFailedAfterSeconds: c.RetryFailedAfter.Seconds(), Autostart: c.Autostart,
-		User: text(c.User), Group: text(c.Group), SupplementaryGroups: encodeList(c.SupplementaryGroups), ResourceLimits: encodeLimits(c.ResourceLimits),
+		User: text(c.User), UnixGroup: text(c.UnixGroup), SupplementaryGroups: encodeList(c.SupplementaryGroups), ResourceLimits: encodeLimits(c.ResourceLimits),
 		Readiness: text(string(c.Readiness)), StartupTimeoutSeconds: c.StartupTimeout.Seconds(),
 		Liveness: encodeProbe(c.Liveness), ReadinessProbe: encodeProbe(c.ReadinessProbe), StartupProbe: encodeProbe(c.StartupProbe),
 		RestartOnUnhealthy: encodeSwitch(c.RestartOnUnhealthy),
+		Group:              text(c.Group), Significant: c.Significant,
+		Requires: encodeDependencies(c.Requires), Wants: texts(c.Wants), After: encodeDependencies(c.After),
+	}
+}
+
+func encodeDependencies(list []config.Dependency) []*pb.Dependency {
+	var out []*pb.Dependency
+	for _, d := range list {
+		out = append(out, &pb.Dependency{Id: text(d.ID), Condition: text(string(d.Condition))})
+	}
+	return out
+}
+
+func encodeGroupStatus(g messages.GroupStatus) *pb.GroupStatus {
+	return &pb.GroupStatus{
+		Name: text(g.Name), Parent: text(g.Parent), Strategy: text(string(g.Strategy)), Children: texts(g.Children), State: pb.State(g.State + 1),
+		Reason: text(g.Reason), RestartCount: int32(g.RestartCount), RestartsLeft: int32(g.RestartsLeft), NextRestart: encodeTime(g.NextRestart),
+	}
+}
+
+func encodeGroup(g config.Group) *pb.GroupConfig {
+	return &pb.GroupConfig{
+		Parent: text(g.Parent), Strategy: text(string(g.Strategy)),
+		MaxRestarts:          optional(g.MaxRestarts, config.None, count32),
+		RestartWindowSeconds: optional(g.RestartWindow, config.Forever, inSeconds),
+		OnEscalation:         text(string(g.OnEscalation)), AutoShutdown: text(string(g.AutoShutdown)), Significant: g.Significant,
 	}
 }
 
@@ -258,7 +298,7 @@ func encodeConfig(c config.Config) *pb.Config {
 		CollectorBinaries:             textMap(pm.CollectorBinaries),
 		DefaultGracefulTimeoutSeconds: pm.DefaultGracefulTimeout.Seconds(), DefaultForceTimeoutSeconds: pm.DefaultForceTimeout.Seconds(),
 		HealthCheckIntervalSeconds: pm.HealthCheckInterval.Seconds(), HeartbeatTimeoutMultiplier: int32(pm.HeartbeatTimeoutMultiplier),
-		MaxSpawnsPerSecond: int32(pm.MaxSpawnsPerSecond), EnableAutoRestart: pm.EnableAutoRestart,
+		MaxSpawnsPerSecond: int32(pm.MaxSpawnsPerSecond), StartConcurrency: int32(pm.StartConcurrency), ExitWith: text(pm.ExitWith), EnableAutoRestart: pm.EnableAutoRestart,
 		StateDir: text(pm.StateDir), Output: encodeOutput(pm.Output), LogPath: text(pm.LogPath),
 	}}
 	if len(c.Collectors) > 0 {
@@ -267,6 +307,13 @@ func encodeConfig(c config.Config) *pb.Config {
 			w.Collectors[text(id)] = encodeCollector(collector)
 		}
 	}
+	if len(c.Groups) > 0 {
+		w.Groups = make(map[string]*pb.GroupConfig, len(c.Groups))
+		for name, group := range c.Groups {
+			w.Groups[text(name)] = encodeGroup(group)
+		}
+	}
+	w.Order = texts(c.Order)
 	return w
 }
 
@@ -286,7 +333,7 @@ func encodeExit(e *messages.Exit) *pb.Exit {
 func encodeStatus(s messages.Status) *pb.CollectorStatus {
 	t := s.Totals
 	return &pb.CollectorStatus{
-		Id: text(s.ID), Type: text(s.Type), State: pb.State(s.State + 1), Pid: uint32(s.PID), Incarnation: s.Incarnation,
+		Id: text(s.ID), Type: text(s.Type), Group: text(s.Group), State: pb.State(s.State + 1), Pid: uint32(s.PID), Incarnation: s.Incarnation,
 		Since: encodeTime(s.Since), StartedAt: encodeTime(s.StartedAt), UptimeSeconds: s.Uptime.Seconds(),
 		RestartCount: int32(s.RestartCount), NextRestart: encodeTime(s.NextRestart), LastExit: encodeExit(s.LastExit),
 		Reason: text(s.Reason), Health: pb.Health(s.Health + 1), HealthReasons: texts(s.HealthReasons), HealthSince: encodeTime(s.HealthSince),
@@ -398,6 +445,12 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_OutputStored{OutputStored: &pb.OutputStored{Lines: f.Lines, Bytes: f.Bytes}}
 	case messages.HealthChanged:
 		w.Fact = &pb.Event_HealthChanged{HealthChanged: &pb.HealthChanged{From: pb.Health(f.From + 1), To: pb.Health(f.To + 1), Reason: text(f.Reason)}}
+	case messages.GroupRestarting:
+		w.Fact = &pb.Event_GroupRestarting{GroupRestarting: &pb.GroupRestarting{
+			Child: text(f.Child), Cause: text(f.Cause), Collectors: texts(f.Collectors), AfterSeconds: f.After.Seconds(), Left: int32(f.Left),
+		}}
+	case messages.GroupEnded:
+		w.Fact = &pb.Event_GroupEnded{GroupEnded: &pb.GroupEnded{Failed: f.Failed, Reason: text(f.Reason)}}
 	case messages.Lost:
 		w.Fact = &pb.Event_Lost{Lost: &pb.Lost{Count: f.Count}}
 	default:

@@ -20,9 +20,9 @@ import (
 var travelling = []any{
 	messages.StartCollector{}, messages.StopCollector{}, messages.RestartCollector{}, messages.PauseCollector{}, messages.ResumeCollector{},
 	messages.SignalCollector{}, messages.RemoveCollector{}, messages.ResetCollector{}, messages.Shutdown{}, messages.GetStatus{},
-	messages.ListCollectors{}, messages.CheckHealth{}, messages.InspectCollector{}, messages.GetSupervisor{}, messages.DescribeActors{},
-	messages.ApplyConfig{}, messages.ReloadConfig{}, messages.GetRuns{}, messages.ListCrashes{}, messages.GetCrash{},
-	messages.RunsReply{}, messages.CrashesReply{}, messages.Crash{},
+	messages.ListCollectors{}, messages.CheckHealth{}, messages.InspectCollector{}, messages.GetSupervisor{}, messages.DescribeActors{}, messages.GetGraph{}, messages.Graph{},
+	messages.ApplyConfig{}, messages.ReloadConfig{},
+	messages.GetRuns{}, messages.ListCrashes{}, messages.GetCrash{}, messages.RunsReply{}, messages.CrashesReply{}, messages.Crash{},
 	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{},
 	messages.RemoveReply{}, messages.ResetReply{}, messages.ShutdownReply{}, messages.Status{}, messages.ListReply{}, messages.HealthReply{},
 	messages.Inspection{}, messages.SupervisorInfo{}, messages.DescribeReply{}, messages.ApplyReply{},
@@ -31,7 +31,7 @@ var travelling = []any{
 var facts = []messages.Fact{
 	messages.Added{}, messages.Removed{}, messages.StateChanged{}, messages.Exited{}, messages.RestartScheduled{}, messages.StopForced{},
 	messages.TerminateFailure{}, messages.Crashed{}, messages.ShuttingDown{}, messages.Begun{}, messages.ConfigApplied{}, messages.Audited{},
-	messages.OutputLost{}, messages.OutputStored{}, messages.Lost{}, messages.HealthChanged{},
+	messages.OutputLost{}, messages.OutputStored{}, messages.Lost{}, messages.HealthChanged{}, messages.GroupRestarting{}, messages.GroupEnded{},
 }
 
 // unsent are fields that do not travel, and why.

@@ -129,6 +129,10 @@ func (s *service) InspectCollector(ctx context.Context, q *pb.InspectCollectorRe
 	return answer[*pb.InspectCollectorResponse](ctx, s, q)
 }
 
+func (s *service) GetGraph(ctx context.Context, q *pb.GetGraphRequest) (*pb.GetGraphResponse, error) {
+	return answer[*pb.GetGraphResponse](ctx, s, q)
+}
+
 func (s *service) GetSupervisor(ctx context.Context, q *pb.GetSupervisorRequest) (*pb.GetSupervisorResponse, error) {
 	return answer[*pb.GetSupervisorResponse](ctx, s, q)
 }

@@ -65,11 +65,35 @@ func examine(name string, data []byte) *document {
 	}
 	d.config.Collectors = map[string]config.Collector{}
 	fileKeys.read(d, "", root, &d.config)
+	d.config.Order = d.order(root)
 	d.validate()
 	if sound {
 		d.arbitrate()
 	}
 	return d
+}
+
+// order is the collectors and groups in the order in which the file begins to
+// speak of them, if it has groups: else the order means nothing.
+func (d *document) order(root *node) (names []string) {
+	if len(d.config.Groups) == 0 {
+		return nil
+	}
+	at := map[string]int{}
+	add := func(table, mark string, known func(string) bool) {
+		if n := root.children[table]; n != nil {
+			for name, child := range n.children {
+				if known(name) {
+					at[mark+name] = child.key
+					names = append(names, mark+name)
+				}
+			}
+		}
+	}
+	add("collectors", "", func(id string) bool { _, ok := d.config.Collectors[id]; return ok })
+	add("groups", config.GroupMark, func(name string) bool { _, ok := d.config.Groups[name]; return ok })
+	slices.SortFunc(names, func(a, b string) int { return at[a] - at[b] })
+	return names
 }
 
 // isText reports what is not UTF-8 text, and drops the mark that some editors put

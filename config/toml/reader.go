@@ -154,15 +154,16 @@ func quoted(n *node) string {
 
 // The forms of values.
 const (
-	formText    = "a string"
-	formTexts   = "an array of strings"
-	formTextMap = "a table of strings"
-	formCodes   = "an array of exit codes and signal names"
-	formBool    = "true or false"
-	formCount   = "a whole number"
-	formCounts  = "an array of whole numbers"
-	formSeconds = "a number of seconds"
-	formTable   = "a table"
+	formText         = "a string"
+	formTexts        = "an array of strings"
+	formTextMap      = "a table of strings"
+	formCodes        = "an array of exit codes and signal names"
+	formDependencies = "array of ids, or of tables with id and condition"
+	formBool         = "true or false"
+	formCount        = "a whole number"
+	formCounts       = "an array of whole numbers"
+	formSeconds      = "a number of seconds"
+	formTable        = "a table"
 )
 
 // nested is a table within a table.

@@ -69,7 +69,7 @@ func anyConfig(t *rapid.T) config.Config {
 			StopSignal:      sometimes(t, rapid.SampledFrom([]string{"SIGINT", "hup", "Usr1", "15", "KILL"})),
 			Autostart:       rapid.Bool().Draw(t, "autostart"),
 			User:            sometimes(t, text),
-			Group:           sometimes(t, text),
+			UnixGroup:       sometimes(t, text),
 
 			SupplementaryGroups: sometimes(t, words),
 			ResourceLimits: config.ResourceLimits{
@@ -123,7 +123,7 @@ func render(c config.Config) map[string]any {
 		put(m, "force_timeout_seconds", one.ForceTimeout)
 		put(m, "stop_signal", one.StopSignal)
 		put(m, "user", one.User)
-		put(m, "group", one.Group)
+		put(m, "unix_group", one.UnixGroup)
 		put(m, "supplementary_groups", one.SupplementaryGroups)
 		limits := map[string]any{}
 		put(limits, "cpu_percent", one.ResourceLimits.CPUPercent)

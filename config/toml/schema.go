@@ -19,6 +19,8 @@ var fileKeys = keyTable[config.Config]{
 		nested("log", logKeys, func(c *config.Config) *pm { return &c.ProcessManager }),
 		nested("control", controlKeys, func(c *config.Config) *config.Control { return &c.Control }).
 			also("api", "rpc", "server", "unix_http_server", "inet_http_server"),
+		each("groups", "<name>", groupKeys, func() config.Group { return config.Group{} }, func(c *config.Config) *map[string]config.Group { return &c.Groups }).
+			also("group", "supervisors", "supervision"),
 		each("collectors", "<id>", collectorKeys, freshCollector, func(c *config.Config) *map[string]config.Collector { return &c.Collectors }).
 			also("collector", "programs", "program", "services", "service", "processes", "process"),
 	},
@@ -60,6 +62,10 @@ var processManagerKeys = keyTable[pm]{
 			func(m *pm) *int { return &m.HeartbeatTimeoutMultiplier }),
 		count("max_spawns_per_second", "automatic restarts of all collectors together in a second, more wait for their turn; 0, the default, sets no limit", zero[int]{},
 			func(m *pm) *int { return &m.MaxSpawnsPerSecond }),
+		count("start_concurrency", "collectors that may be on their way up at once, more wait for their turn; 0, the default, sets no limit", zero[int]{},
+			func(m *pm) *int { return &m.StartConcurrency }),
+		word("exit_with", "the collector whose end is the supervisor's, which exits with its code; default: none",
+			func(m *pm) *string { return &m.ExitWith }),
 		flag("enable_auto_restart", "master switch of automatic restarts; default false",
 			func(m *pm) *bool { return &m.EnableAutoRestart }).also("auto_restart", "autorestart"),
 	},
@@ -107,6 +113,16 @@ var collectorKeys = keyTable[col]{
 			func(c *col) *config.Readiness { return &c.Readiness }),
 		seconds("startup_timeout_seconds", "time that it may take to be ready; default 60", neverReady,
 			func(c *col) *time.Duration { return &c.StartupTimeout }).also("startsecs", "timeoutstartsec", "start_timeout"),
+		word("group", "the [groups.<name>] that it is a child of; default: none, but the supervisor itself",
+			func(c *col) *string { return &c.Group }).also("parent", "supervisor"),
+		dependencies("requires", "collectors that it needs: they are started before it and stopped after it",
+			func(c *col) *[]config.Dependency { return &c.Requires }).also("depends_on", "depends-on", "bindsto", "binds_to"),
+		words("wants", "collectors that are started along with it, no more",
+			func(c *col) *[]string { return &c.Wants }),
+		dependencies("after", "collectors that it waits for, if they are on their way",
+			func(c *col) *[]config.Dependency { return &c.After }).also("start_after", "waits-for"),
+		flag("significant", "its end counts for its group's auto_shutdown; default false",
+			func(c *col) *bool { return &c.Significant }),
 		nested("liveness", probeKeys("liveness"), func(c *col) *config.Probe { return &c.Liveness }).also("liveness_probe", "livenessprobe", "healthcheck", "health_check"),
 		nested("readiness_probe", probeKeys("readiness_probe"), func(c *col) *config.Probe { return &c.ReadinessProbe }).also("readinessprobe"),
 		nested("startup_probe", probeKeys("startup_probe"), func(c *col) *config.Probe { return &c.StartupProbe }).also("startupprobe", "startup"),
@@ -114,8 +130,8 @@ var collectorKeys = keyTable[col]{
 			func(c *col) *config.Switch { return &c.RestartOnUnhealthy }),
 		word("user", "whom it runs as, a name or a number; default: the supervisor's own user",
 			func(c *col) *string { return &c.User }).also("uid", "run_as", "username"),
-		word("group", "the group it runs as, a name or a number; default: the user's",
-			func(c *col) *string { return &c.Group }).also("gid"),
+		word("unix_group", "the Unix group it runs as, a name or a number; default: the user's",
+			func(c *col) *string { return &c.UnixGroup }).also("gid", "user_group"),
 		words("supplementary_groups", "other groups that it is in, names or numbers; default: the user's",
 			func(c *col) *[]string { return &c.SupplementaryGroups }).also("supplementarygroups", "groups"),
 		nested("resource_limits", limitKeys, func(c *col) *config.ResourceLimits { return &c.ResourceLimits }).also("limits", "resources", "resource_limit"),
@@ -130,6 +146,70 @@ var collectorKeys = keyTable[col]{
 		flag("autostart", "start with the supervisor; default true",
 			func(c *col) *bool { return &c.Autostart }).also("auto_start", "enabled"),
 		nested("output", ownOutputKeys, func(c *col) *config.Output { return &c.Output }).also("log", "logs", "logging", "stdout", "stderr", "stdout_logfile", "standardoutput"),
+	},
+}
+
+type grp = config.Group
+
+var groupKeys = keyTable[grp]{
+	title: "[groups.<name>]",
+	keys: []key[grp]{
+		word("parent", "the group that it is a child of; default: none, but the supervisor itself",
+			func(g *grp) *string { return &g.Parent }).also("group"),
+		word("strategy", `which children are restarted when one of them is: "one_for_one" (the default), "one_for_all" or "rest_for_one"`,
+			func(g *grp) *config.Strategy { return &g.Strategy }).also("restart_strategy"),
+		count("max_restarts", "restarts of its children allowed within the window; one more, and the group has failed; 0 allows none; default 3", zeroRestarts,
+			func(g *grp) *int { return &g.MaxRestarts }).also("intensity"),
+		seconds("restart_window_seconds", "what counts against max_restarts; 0 counts for ever; default 300", everyRestart,
+			func(g *grp) *time.Duration { return &g.RestartWindow }).also("period"),
+		word("on_escalation", `what follows when it has failed: "stay" (the default) down, "escalate" to its parent, or "shutdown" of everything`,
+			func(g *grp) *config.Escalation { return &g.OnEscalation }),
+		word("auto_shutdown", `whether it ends with its significant children: "never" (the default), "any_significant" or "all_significant"`,
+			func(g *grp) *config.AutoShutdown { return &g.AutoShutdown }),
+		flag("significant", "its own end counts for its parent's auto_shutdown; default false",
+			func(g *grp) *bool { return &g.Significant }),
+	},
+}
+
+// dependencies is an array of collectors that are waited for: ids, or tables that
+// name a condition too.
+func dependencies[T any](name, doc string, field func(*T) *[]config.Dependency) key[T] {
+	return key[T]{name: name, doc: doc, form: formDependencies, read: func(d *document, at string, n *node, into *T) {
+		if n.kind != array {
+			hint := ""
+			if n.kind == text {
+				hint = "write [" + strings.Join(quoteAll(strings.Fields(shown(n))), ", ") + "]"
+			}
+			d.wrong(at, n, formDependencies, hint)
+			return
+		}
+		list := make([]config.Dependency, 0, len(n.elements))
+		for i, element := range n.elements {
+			at := config.Element(at, i)
+			d.values[at] = element
+			var one config.Dependency
+			switch element.kind {
+			case text:
+				one.ID = element.text
+			case table:
+				dependencyKeys.read(d, at, element, &one)
+			default:
+				d.wrong(at, element, "an id, or a table with id and condition", `for example "db", or { id = "db", condition = "healthy" }`)
+				continue
+			}
+			list = append(list, one)
+		}
+		*field(into) = list
+	}}
+}
+
+var dependencyKeys = keyTable[config.Dependency]{
+	title: "a dependency",
+	keys: []key[config.Dependency]{
+		word("id", "the collector that is waited for",
+			func(d *config.Dependency) *string { return &d.ID }).also("name"),
+		word("condition", `what it has to be: "started", "ready", "healthy" or "exited"; default: "exited" of a task, else "ready"`,
+			func(d *config.Dependency) *config.Condition { return &d.Condition }),
 	},
 }
 

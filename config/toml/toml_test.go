@@ -43,6 +43,8 @@ func TestEveryKeySetsItsField(t *testing.T) {
 			HealthCheckInterval:        500 * time.Millisecond,
 			HeartbeatTimeoutMultiplier: 5,
 			MaxSpawnsPerSecond:         50,
+			StartConcurrency:           4,
+			ExitWith:                   "procmond-1",
 			EnableAutoRestart:          true,
 			StateDir:                   "/srv/state",
 			Output:                     config.Output{Target: config.OutputMemory, MaxSizeMB: 7, Also: []string{}},
@@ -66,7 +68,12 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				GracefulTimeout: 45 * time.Second,
 				ForceTimeout:    3 * time.Second,
 				StopSignal:      "SIGINT",
-				User:            "procmond", Group: "4711", SupplementaryGroups: []string{"adm"},
+				Group:           "pipeline",
+				Significant:     true,
+				Requires:        []config.Dependency{{ID: "tcp"}, {ID: "unix", Condition: config.Healthy}},
+				Wants:           []string{"zeroes"},
+				After:           []config.Dependency{{ID: "zeroes", Condition: config.Started}},
+				User:            "procmond", UnixGroup: "4711", SupplementaryGroups: []string{"adm"},
 				ResourceLimits: config.ResourceLimits{
 					CPUPercent: 150, CPUWeight: 50, MemoryMaxMB: 200, MemoryHighMB: 150, SwapMaxMB: config.None, TasksMax: 64,
 					OpenFiles: 1024, CoreMB: config.None, Nice: -5, OOMScoreAdjust: 500, CPUAffinity: []int{0, 1}, Required: true,
@@ -102,6 +109,14 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				Autostart:      true,
 			},
 		},
+		Groups: map[string]config.Group{
+			"all": {OnEscalation: config.ShutDown, AutoShutdown: config.AnySignificant},
+			"pipeline": {
+				Parent: "all", Strategy: config.RestForOne, MaxRestarts: config.None, RestartWindow: time.Minute,
+				OnEscalation: config.Escalate, AutoShutdown: config.AllSignificant, Significant: true,
+			},
+		},
+		Order: []string{"procmond-1", "tcp", "unix", "zeroes", "@all", "@pipeline"},
 		Control: config.Control{
 			Socket: "/run/proctor/proctor.sock", SocketMode: "0660", SocketGroup: "ops",
 			Listen: "0.0.0.0:9444", TLSCert: "/etc/proctor/server.pem", TLSKey: "/etc/proctor/server.key", TLSClientCA: "/etc/proctor/clients.pem",
@@ -158,7 +173,7 @@ func TestThereAreManyWaysToWriteTheSame(t *testing.T) {
 
 func TestPositionsCountCharactersWhateverTheLineEnds(t *testing.T) {
 	for text, want := range map[string]string{
-		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, control, collectors",
+		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, control, groups, collectors",
 		"[collectors.web]\r\nx_y_z = 1\r\n": "f:2:1: ",
 		"collectors.web = { working_dir = 'äöü', \t args = 1 }": "f:1:50: collectors.web.args: expected an array of strings",
 		"collectors.web.args = [ 'ä',\n\n  1 ]":                 "f:3:3: collectors.web.args[1]: expected a string, not 1",

@@ -74,6 +74,8 @@ const (
 	// ProctorServiceCheckHealthProcedure is the fully-qualified name of the ProctorService's
 	// CheckHealth RPC.
 	ProctorServiceCheckHealthProcedure = "/proctor.v1.ProctorService/CheckHealth"
+	// ProctorServiceGetGraphProcedure is the fully-qualified name of the ProctorService's GetGraph RPC.
+	ProctorServiceGetGraphProcedure = "/proctor.v1.ProctorService/GetGraph"
 	// ProctorServiceInspectCollectorProcedure is the fully-qualified name of the ProctorService's
 	// InspectCollector RPC.
 	ProctorServiceInspectCollectorProcedure = "/proctor.v1.ProctorService/InspectCollector"
@@ -128,6 +130,8 @@ type ProctorServiceClient interface {
 	ListCollectors(context.Context, *ListCollectorsRequest) (*ListCollectorsResponse, error)
 	// CheckHealth says how well a collector does its work, and why that is thought.
 	CheckHealth(context.Context, *CheckHealthRequest) (*CheckHealthResponse, error)
+	// GetGraph says who waits for whom.
+	GetGraph(context.Context, *GetGraphRequest) (*GetGraphResponse, error)
 	// InspectCollector says everything that is known about one collector, the
 	// configuration in force with its environment among it.
 	InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error)
@@ -237,6 +241,13 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getGraph: connect.NewClient[GetGraphRequest, GetGraphResponse](
+			httpClient,
+			baseURL+ProctorServiceGetGraphProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("GetGraph")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		inspectCollector: connect.NewClient[InspectCollectorRequest, InspectCollectorResponse](
 			httpClient,
 			baseURL+ProctorServiceInspectCollectorProcedure,
@@ -314,6 +325,7 @@ type proctorServiceClient struct {
 	getStatus        *connect.Client[GetStatusRequest, GetStatusResponse]
 	listCollectors   *connect.Client[ListCollectorsRequest, ListCollectorsResponse]
 	checkHealth      *connect.Client[CheckHealthRequest, CheckHealthResponse]
+	getGraph         *connect.Client[GetGraphRequest, GetGraphResponse]
 	inspectCollector *connect.Client[InspectCollectorRequest, InspectCollectorResponse]
 	getSupervisor    *connect.Client[GetSupervisorRequest, GetSupervisorResponse]
 	describeActors   *connect.Client[DescribeActorsRequest, DescribeActorsResponse]
@@ -433,6 +445,15 @@ func (c *proctorServiceClient) CheckHealth(ctx context.Context, req *CheckHealth
 	return nil, err
 }
 
+// GetGraph calls proctor.v1.ProctorService.GetGraph.
+func (c *proctorServiceClient) GetGraph(ctx context.Context, req *GetGraphRequest) (*GetGraphResponse, error) {
+	response, err := c.getGraph.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // InspectCollector calls proctor.v1.ProctorService.InspectCollector.
 func (c *proctorServiceClient) InspectCollector(ctx context.Context, req *InspectCollectorRequest) (*InspectCollectorResponse, error) {
 	response, err := c.inspectCollector.CallUnary(ctx, connect.NewRequest(req))
@@ -537,6 +558,8 @@ type ProctorServiceHandler interface {
 	ListCollectors(context.Context, *ListCollectorsRequest) (*ListCollectorsResponse, error)
 	// CheckHealth says how well a collector does its work, and why that is thought.
 	CheckHealth(context.Context, *CheckHealthRequest) (*CheckHealthResponse, error)
+	// GetGraph says who waits for whom.
+	GetGraph(context.Context, *GetGraphRequest) (*GetGraphResponse, error)
 	// InspectCollector says everything that is known about one collector, the
 	// configuration in force with its environment among it.
 	InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error)
@@ -642,6 +665,13 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	proctorServiceGetGraphHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceGetGraphProcedure,
+		svc.GetGraph,
+		connect.WithSchema(proctorServiceMethods.ByName("GetGraph")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	proctorServiceInspectCollectorHandler := connect.NewUnaryHandlerSimple(
 		ProctorServiceInspectCollectorProcedure,
 		svc.InspectCollector,
@@ -728,6 +758,8 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceListCollectorsHandler.ServeHTTP(w, r)
 		case ProctorServiceCheckHealthProcedure:
 			proctorServiceCheckHealthHandler.ServeHTTP(w, r)
+		case ProctorServiceGetGraphProcedure:
+			proctorServiceGetGraphHandler.ServeHTTP(w, r)
 		case ProctorServiceInspectCollectorProcedure:
 			proctorServiceInspectCollectorHandler.ServeHTTP(w, r)
 		case ProctorServiceGetSupervisorProcedure:
@@ -801,6 +833,10 @@ func (UnimplementedProctorServiceHandler) ListCollectors(context.Context, *ListC
 
 func (UnimplementedProctorServiceHandler) CheckHealth(context.Context, *CheckHealthRequest) (*CheckHealthResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.CheckHealth is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) GetGraph(context.Context, *GetGraphRequest) (*GetGraphResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.GetGraph is not implemented"))
 }
 
 func (UnimplementedProctorServiceHandler) InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error) {

@@ -825,8 +825,9 @@ type CollectorConfig struct {
 	NoRestartExitCodes      []string `protobuf:"bytes,20,rep,name=no_restart_exit_codes,json=noRestartExitCodes,proto3" json:"no_restart_exit_codes,omitempty"`
 	RetryFailedAfterSeconds float64  `protobuf:"fixed64,21,opt,name=retry_failed_after_seconds,json=retryFailedAfterSeconds,proto3" json:"retry_failed_after_seconds,omitempty"`
 	Autostart               bool     `protobuf:"varint,22,opt,name=autostart,proto3" json:"autostart,omitempty"`
-	// Whom it runs as, names or numbers.
-	User                string          `protobuf:"bytes,23,opt,name=user,proto3" json:"user,omitempty"`
+	// Whom it runs as, a name or a number.
+	User string `protobuf:"bytes,23,opt,name=user,proto3" json:"user,omitempty"`
+	// The group that it is a child of.
 	Group               string          `protobuf:"bytes,24,opt,name=group,proto3" json:"group,omitempty"`
 	SupplementaryGroups *StringList     `protobuf:"bytes,25,opt,name=supplementary_groups,json=supplementaryGroups,proto3" json:"supplementary_groups,omitempty"`
 	ResourceLimits      *ResourceLimits `protobuf:"bytes,26,opt,name=resource_limits,json=resourceLimits,proto3" json:"resource_limits,omitempty"`
@@ -837,8 +838,14 @@ type CollectorConfig struct {
 	ReadinessProbe        *Probe  `protobuf:"bytes,30,opt,name=readiness_probe,json=readinessProbe,proto3" json:"readiness_probe,omitempty"`
 	StartupProbe          *Probe  `protobuf:"bytes,31,opt,name=startup_probe,json=startupProbe,proto3" json:"startup_probe,omitempty"`
 	RestartOnUnhealthy    *bool   `protobuf:"varint,32,opt,name=restart_on_unhealthy,json=restartOnUnhealthy,proto3,oneof" json:"restart_on_unhealthy,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// The Unix group that it runs as, a name or a number.
+	UnixGroup     string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
+	Significant   bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
+	Requires      []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants         []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
+	After         []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CollectorConfig) Reset() {
@@ -1095,6 +1102,192 @@ func (x *CollectorConfig) GetRestartOnUnhealthy() bool {
 	return false
 }
 
+func (x *CollectorConfig) GetUnixGroup() string {
+	if x != nil {
+		return x.UnixGroup
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetSignificant() bool {
+	if x != nil {
+		return x.Significant
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetRequires() []*Dependency {
+	if x != nil {
+		return x.Requires
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetWants() []string {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetAfter() []*Dependency {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// Dependency is another collector that one waits for.
+type Dependency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "started", "ready", "healthy" or "exited".
+	Condition     string `protobuf:"bytes,2,opt,name=condition,proto3" json:"condition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dependency) Reset() {
+	*x = Dependency{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dependency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dependency) ProtoMessage() {}
+
+func (x *Dependency) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
+func (*Dependency) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Dependency) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Dependency) GetCondition() string {
+	if x != nil {
+		return x.Condition
+	}
+	return ""
+}
+
+// GroupConfig is a supervisor within the supervision tree.
+type GroupConfig struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Parent string                 `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// "one_for_one", "one_for_all" or "rest_for_one".
+	Strategy    string `protobuf:"bytes,2,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	MaxRestarts *int32 `protobuf:"varint,3,opt,name=max_restarts,json=maxRestarts,proto3,oneof" json:"max_restarts,omitempty"`
+	// Zero counts for ever.
+	RestartWindowSeconds *float64 `protobuf:"fixed64,4,opt,name=restart_window_seconds,json=restartWindowSeconds,proto3,oneof" json:"restart_window_seconds,omitempty"`
+	// "stay", "escalate" or "shutdown".
+	OnEscalation string `protobuf:"bytes,5,opt,name=on_escalation,json=onEscalation,proto3" json:"on_escalation,omitempty"`
+	// "never", "any_significant" or "all_significant".
+	AutoShutdown  string `protobuf:"bytes,6,opt,name=auto_shutdown,json=autoShutdown,proto3" json:"auto_shutdown,omitempty"`
+	Significant   bool   `protobuf:"varint,7,opt,name=significant,proto3" json:"significant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupConfig) Reset() {
+	*x = GroupConfig{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupConfig) ProtoMessage() {}
+
+func (x *GroupConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupConfig.ProtoReflect.Descriptor instead.
+func (*GroupConfig) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GroupConfig) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetMaxRestarts() int32 {
+	if x != nil && x.MaxRestarts != nil {
+		return *x.MaxRestarts
+	}
+	return 0
+}
+
+func (x *GroupConfig) GetRestartWindowSeconds() float64 {
+	if x != nil && x.RestartWindowSeconds != nil {
+		return *x.RestartWindowSeconds
+	}
+	return 0
+}
+
+func (x *GroupConfig) GetOnEscalation() string {
+	if x != nil {
+		return x.OnEscalation
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetAutoShutdown() string {
+	if x != nil {
+		return x.AutoShutdown
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetSignificant() bool {
+	if x != nil {
+		return x.Significant
+	}
+	return false
+}
+
 // ResourceLimits are what the processes of a collector may use at most.
 type ResourceLimits struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1117,7 +1310,7 @@ type ResourceLimits struct {
 
 func (x *ResourceLimits) Reset() {
 	*x = ResourceLimits{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1322,7 @@ func (x *ResourceLimits) String() string {
 func (*ResourceLimits) ProtoMessage() {}
 
 func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1335,7 @@ func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceLimits.ProtoReflect.Descriptor instead.
 func (*ResourceLimits) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResourceLimits) GetCpuPercent() int32 {
@@ -1248,7 +1441,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1453,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1466,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Probe) GetExec() *StringList {
@@ -1359,13 +1552,15 @@ type ProcessManagerConfig struct {
 	StateDir                      string                 `protobuf:"bytes,8,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
 	Output                        *OutputConfig          `protobuf:"bytes,9,opt,name=output,proto3" json:"output,omitempty"`
 	LogPath                       string                 `protobuf:"bytes,10,opt,name=log_path,json=logPath,proto3" json:"log_path,omitempty"`
+	StartConcurrency              int32                  `protobuf:"varint,11,opt,name=start_concurrency,json=startConcurrency,proto3" json:"start_concurrency,omitempty"`
+	ExitWith                      string                 `protobuf:"bytes,12,opt,name=exit_with,json=exitWith,proto3" json:"exit_with,omitempty"`
 	unknownFields                 protoimpl.UnknownFields
 	sizeCache                     protoimpl.SizeCache
 }
 
 func (x *ProcessManagerConfig) Reset() {
 	*x = ProcessManagerConfig{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1572,7 @@ func (x *ProcessManagerConfig) String() string {
 func (*ProcessManagerConfig) ProtoMessage() {}
 
 func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1585,7 @@ func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessManagerConfig.ProtoReflect.Descriptor instead.
 func (*ProcessManagerConfig) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ProcessManagerConfig) GetCollectorBinaries() map[string]string {
@@ -1463,18 +1658,35 @@ func (x *ProcessManagerConfig) GetLogPath() string {
 	return ""
 }
 
+func (x *ProcessManagerConfig) GetStartConcurrency() int32 {
+	if x != nil {
+		return x.StartConcurrency
+	}
+	return 0
+}
+
+func (x *ProcessManagerConfig) GetExitWith() string {
+	if x != nil {
+		return x.ExitWith
+	}
+	return ""
+}
+
 // Config is everything that a supervisor is started with, but how it is commanded.
 type Config struct {
 	state          protoimpl.MessageState      `protogen:"open.v1"`
 	ProcessManager *ProcessManagerConfig       `protobuf:"bytes,1,opt,name=process_manager,json=processManager,proto3" json:"process_manager,omitempty"`
 	Collectors     map[string]*CollectorConfig `protobuf:"bytes,2,rep,name=collectors,proto3" json:"collectors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	Groups         map[string]*GroupConfig     `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Of the children within their groups: ids, and names of groups with @ before them.
+	Order         []string `protobuf:"bytes,4,rep,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1698,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1711,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Config) GetProcessManager() *ProcessManagerConfig {
@@ -1512,6 +1724,20 @@ func (x *Config) GetProcessManager() *ProcessManagerConfig {
 func (x *Config) GetCollectors() map[string]*CollectorConfig {
 	if x != nil {
 		return x.Collectors
+	}
+	return nil
+}
+
+func (x *Config) GetGroups() map[string]*GroupConfig {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Config) GetOrder() []string {
+	if x != nil {
+		return x.Order
 	}
 	return nil
 }
@@ -1549,7 +1775,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1787,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1800,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Exit) GetIncarnation() uint64 {
@@ -1709,7 +1935,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1947,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1960,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Totals) GetStarts() uint64 {
@@ -1832,14 +2058,16 @@ type CollectorStatus struct {
 	HealthReasons []string `protobuf:"bytes,14,rep,name=health_reasons,json=healthReasons,proto3" json:"health_reasons,omitempty"`
 	Totals        *Totals  `protobuf:"bytes,15,opt,name=totals,proto3" json:"totals,omitempty"`
 	// When the health began.
-	HealthSince   *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
+	HealthSince *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
+	// The group that it is a child of.
+	Group         string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CollectorStatus) Reset() {
 	*x = CollectorStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +2079,7 @@ func (x *CollectorStatus) String() string {
 func (*CollectorStatus) ProtoMessage() {}
 
 func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2092,7 @@ func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatus.ProtoReflect.Descriptor instead.
 func (*CollectorStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CollectorStatus) GetId() string {
@@ -1979,6 +2207,123 @@ func (x *CollectorStatus) GetHealthSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *CollectorStatus) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// GroupStatus is what is known about a group at one moment.
+type GroupStatus struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Parent   string                 `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	Strategy string                 `protobuf:"bytes,3,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// In order: ids, and names of groups with @ before them.
+	Children      []string               `protobuf:"bytes,4,rep,name=children,proto3" json:"children,omitempty"`
+	State         State                  `protobuf:"varint,5,opt,name=state,proto3,enum=proctor.v1.State" json:"state,omitempty"`
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	RestartCount  int32                  `protobuf:"varint,7,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
+	RestartsLeft  int32                  `protobuf:"varint,8,opt,name=restarts_left,json=restartsLeft,proto3" json:"restarts_left,omitempty"`
+	NextRestart   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_restart,json=nextRestart,proto3" json:"next_restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupStatus) Reset() {
+	*x = GroupStatus{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupStatus) ProtoMessage() {}
+
+func (x *GroupStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
+func (*GroupStatus) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GroupStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetChildren() []string {
+	if x != nil {
+		return x.Children
+	}
+	return nil
+}
+
+func (x *GroupStatus) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_STATE_UNSPECIFIED
+}
+
+func (x *GroupStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *GroupStatus) GetRestartCount() int32 {
+	if x != nil {
+		return x.RestartCount
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetRestartsLeft() int32 {
+	if x != nil {
+		return x.RestartsLeft
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetNextRestart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextRestart
+	}
+	return nil
+}
+
 // StartCollectorRequest asks for a start.
 type StartCollectorRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1993,7 +2338,7 @@ type StartCollectorRequest struct {
 
 func (x *StartCollectorRequest) Reset() {
 	*x = StartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2350,7 @@ func (x *StartCollectorRequest) String() string {
 func (*StartCollectorRequest) ProtoMessage() {}
 
 func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2363,7 @@ func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StartCollectorRequest) GetId() string {
@@ -2054,7 +2399,7 @@ type StartCollectorResponse struct {
 
 func (x *StartCollectorResponse) Reset() {
 	*x = StartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2411,7 @@ func (x *StartCollectorResponse) String() string {
 func (*StartCollectorResponse) ProtoMessage() {}
 
 func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2424,7 @@ func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartCollectorResponse) GetId() string {
@@ -2117,7 +2462,7 @@ type StopCollectorRequest struct {
 
 func (x *StopCollectorRequest) Reset() {
 	*x = StopCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2474,7 @@ func (x *StopCollectorRequest) String() string {
 func (*StopCollectorRequest) ProtoMessage() {}
 
 func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2487,7 @@ func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StopCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StopCollectorRequest) GetId() string {
@@ -2177,7 +2522,7 @@ type StopCollectorResponse struct {
 
 func (x *StopCollectorResponse) Reset() {
 	*x = StopCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2534,7 @@ func (x *StopCollectorResponse) String() string {
 func (*StopCollectorResponse) ProtoMessage() {}
 
 func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2547,7 @@ func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StopCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StopCollectorResponse) GetId() string {
@@ -2230,7 +2575,7 @@ type RestartCollectorRequest struct {
 
 func (x *RestartCollectorRequest) Reset() {
 	*x = RestartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +2587,7 @@ func (x *RestartCollectorRequest) String() string {
 func (*RestartCollectorRequest) ProtoMessage() {}
 
 func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +2600,7 @@ func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RestartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestartCollectorRequest) GetId() string {
@@ -2284,7 +2629,7 @@ type RestartCollectorResponse struct {
 
 func (x *RestartCollectorResponse) Reset() {
 	*x = RestartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2296,7 +2641,7 @@ func (x *RestartCollectorResponse) String() string {
 func (*RestartCollectorResponse) ProtoMessage() {}
 
 func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2309,7 +2654,7 @@ func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RestartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RestartCollectorResponse) GetId() string {
@@ -2343,7 +2688,7 @@ type PauseCollectorRequest struct {
 
 func (x *PauseCollectorRequest) Reset() {
 	*x = PauseCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2700,7 @@ func (x *PauseCollectorRequest) String() string {
 func (*PauseCollectorRequest) ProtoMessage() {}
 
 func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2713,7 @@ func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorRequest.ProtoReflect.Descriptor instead.
 func (*PauseCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PauseCollectorRequest) GetId() string {
@@ -2388,7 +2733,7 @@ type PauseCollectorResponse struct {
 
 func (x *PauseCollectorResponse) Reset() {
 	*x = PauseCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2745,7 @@ func (x *PauseCollectorResponse) String() string {
 func (*PauseCollectorResponse) ProtoMessage() {}
 
 func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2758,7 @@ func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorResponse.ProtoReflect.Descriptor instead.
 func (*PauseCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PauseCollectorResponse) GetId() string {
@@ -2433,7 +2778,7 @@ type ResumeCollectorRequest struct {
 
 func (x *ResumeCollectorRequest) Reset() {
 	*x = ResumeCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2445,7 +2790,7 @@ func (x *ResumeCollectorRequest) String() string {
 func (*ResumeCollectorRequest) ProtoMessage() {}
 
 func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2458,7 +2803,7 @@ func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResumeCollectorRequest) GetId() string {
@@ -2478,7 +2823,7 @@ type ResumeCollectorResponse struct {
 
 func (x *ResumeCollectorResponse) Reset() {
 	*x = ResumeCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2835,7 @@ func (x *ResumeCollectorResponse) String() string {
 func (*ResumeCollectorResponse) ProtoMessage() {}
 
 func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2848,7 @@ func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResumeCollectorResponse) GetId() string {
@@ -2527,7 +2872,7 @@ type SignalCollectorRequest struct {
 
 func (x *SignalCollectorRequest) Reset() {
 	*x = SignalCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2884,7 @@ func (x *SignalCollectorRequest) String() string {
 func (*SignalCollectorRequest) ProtoMessage() {}
 
 func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2897,7 @@ func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorRequest.ProtoReflect.Descriptor instead.
 func (*SignalCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SignalCollectorRequest) GetId() string {
@@ -2586,7 +2931,7 @@ type SignalCollectorResponse struct {
 
 func (x *SignalCollectorResponse) Reset() {
 	*x = SignalCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +2943,7 @@ func (x *SignalCollectorResponse) String() string {
 func (*SignalCollectorResponse) ProtoMessage() {}
 
 func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +2956,7 @@ func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorResponse.ProtoReflect.Descriptor instead.
 func (*SignalCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SignalCollectorResponse) GetId() string {
@@ -2631,7 +2976,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2643,7 +2988,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2656,7 +3001,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -2676,7 +3021,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +3033,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +3046,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -2721,7 +3066,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2733,7 +3078,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2746,7 +3091,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -2766,7 +3111,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +3123,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +3136,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -2813,7 +3158,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +3170,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +3183,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -2863,14 +3208,17 @@ type ShutdownResponse struct {
 	// Those of them that had to be killed.
 	Forced []string `protobuf:"bytes,2,rep,name=forced,proto3" json:"forced,omitempty"`
 	// Would not end.
-	Left          []*Remainder `protobuf:"bytes,3,rep,name=left,proto3" json:"left,omitempty"`
+	Left []*Remainder `protobuf:"bytes,3,rep,name=left,proto3" json:"left,omitempty"`
+	// What the program exits with, and why, where it has ended by itself.
+	Code          int32  `protobuf:"varint,4,opt,name=code,proto3" json:"code,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +3230,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +3243,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -2919,6 +3267,20 @@ func (x *ShutdownResponse) GetLeft() []*Remainder {
 	return nil
 }
 
+func (x *ShutdownResponse) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *ShutdownResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Remainder is a process that did not end.
 type Remainder struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2931,7 +3293,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2943,7 +3305,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2956,7 +3318,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Remainder) GetId() string {
@@ -2990,7 +3352,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3002,7 +3364,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3015,7 +3377,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -3035,7 +3397,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3047,7 +3409,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3060,7 +3422,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -3079,7 +3441,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3091,7 +3453,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3104,20 +3466,21 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 // ListCollectorsResponse has them ordered by id.
 type ListCollectorsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Collectors    []*CollectorStatus     `protobuf:"bytes,1,rep,name=collectors,proto3" json:"collectors,omitempty"`
+	Groups        []*GroupStatus         `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3492,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,12 +3505,221 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
 	if x != nil {
 		return x.Collectors
+	}
+	return nil
+}
+
+func (x *ListCollectorsResponse) GetGroups() []*GroupStatus {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// GetGraphRequest asks who waits for whom.
+type GetGraphRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGraphRequest) Reset() {
+	*x = GetGraphRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGraphRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGraphRequest) ProtoMessage() {}
+
+func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGraphRequest.ProtoReflect.Descriptor instead.
+func (*GetGraphRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+}
+
+// GetGraphResponse has all collectors, each after those that it waits for.
+type GetGraphResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*Node                `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGraphResponse) Reset() {
+	*x = GetGraphResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGraphResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGraphResponse) ProtoMessage() {}
+
+func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGraphResponse.ProtoReflect.Descriptor instead.
+func (*GetGraphResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *GetGraphResponse) GetNodes() []*Node {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+// Node is a collector among those that wait for each other.
+type Node struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Group    string                 `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	State    State                  `protobuf:"varint,3,opt,name=state,proto3,enum=proctor.v1.State" json:"state,omitempty"`
+	Requires []*Dependency          `protobuf:"bytes,4,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants    []string               `protobuf:"bytes,5,rep,name=wants,proto3" json:"wants,omitempty"`
+	After    []*Dependency          `protobuf:"bytes,6,rep,name=after,proto3" json:"after,omitempty"`
+	// The collector before it in a group that has an order.
+	Previous string `protobuf:"bytes,7,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Of its last start: when it was asked for, when the process was ordered, and
+	// when it was up.
+	Asked         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=asked,proto3" json:"asked,omitempty"`
+	Ordered       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ordered,proto3" json:"ordered,omitempty"`
+	Up            *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=up,proto3" json:"up,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Node) Reset() {
+	*x = Node{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Node) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Node) ProtoMessage() {}
+
+func (x *Node) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Node.ProtoReflect.Descriptor instead.
+func (*Node) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Node) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Node) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Node) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_STATE_UNSPECIFIED
+}
+
+func (x *Node) GetRequires() []*Dependency {
+	if x != nil {
+		return x.Requires
+	}
+	return nil
+}
+
+func (x *Node) GetWants() []string {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+func (x *Node) GetAfter() []*Dependency {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Node) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *Node) GetAsked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+func (x *Node) GetOrdered() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ordered
+	}
+	return nil
+}
+
+func (x *Node) GetUp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Up
 	}
 	return nil
 }
@@ -3162,7 +3734,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3746,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3759,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -3209,7 +3781,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3793,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3806,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -3268,7 +3840,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3280,7 +3852,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3293,7 +3865,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -3323,7 +3895,7 @@ type InspectCollectorResponse struct {
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3907,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3920,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -3402,7 +3974,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3414,7 +3986,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3427,7 +3999,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -3455,7 +4027,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3467,7 +4039,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3480,7 +4052,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -3557,7 +4129,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3569,7 +4141,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3582,7 +4154,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StateCount) GetState() State {
@@ -3612,7 +4184,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +4196,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +4209,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -3674,7 +4246,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +4258,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +4271,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -3734,7 +4306,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3746,7 +4318,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3759,7 +4331,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -3785,7 +4357,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3797,7 +4369,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3810,7 +4382,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -3823,7 +4395,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3835,7 +4407,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3848,7 +4420,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -3870,7 +4442,7 @@ type GetRunsRequest struct {
 
 func (x *GetRunsRequest) Reset() {
 	*x = GetRunsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3882,7 +4454,7 @@ func (x *GetRunsRequest) String() string {
 func (*GetRunsRequest) ProtoMessage() {}
 
 func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3895,7 +4467,7 @@ func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
 func (*GetRunsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetRunsRequest) GetId() string {
@@ -3923,7 +4495,7 @@ type GetRunsResponse struct {
 
 func (x *GetRunsResponse) Reset() {
 	*x = GetRunsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3935,7 +4507,7 @@ func (x *GetRunsResponse) String() string {
 func (*GetRunsResponse) ProtoMessage() {}
 
 func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3948,7 +4520,7 @@ func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
 func (*GetRunsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetRunsResponse) GetId() string {
@@ -4001,7 +4573,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4013,7 +4585,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4026,7 +4598,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Run) GetId() string {
@@ -4166,7 +4738,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4178,7 +4750,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4191,7 +4763,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListCrashesRequest) GetId() string {
@@ -4211,7 +4783,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4223,7 +4795,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4236,7 +4808,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -4256,7 +4828,7 @@ type GetCrashRequest struct {
 
 func (x *GetCrashRequest) Reset() {
 	*x = GetCrashRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4840,7 @@ func (x *GetCrashRequest) String() string {
 func (*GetCrashRequest) ProtoMessage() {}
 
 func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4853,7 @@ func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
 func (*GetCrashRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetCrashRequest) GetNumber() uint64 {
@@ -4301,7 +4873,7 @@ type GetCrashResponse struct {
 
 func (x *GetCrashResponse) Reset() {
 	*x = GetCrashResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4313,7 +4885,7 @@ func (x *GetCrashResponse) String() string {
 func (*GetCrashResponse) ProtoMessage() {}
 
 func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4326,7 +4898,7 @@ func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
 func (*GetCrashResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetCrashResponse) GetCrash() *Crash {
@@ -4369,7 +4941,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4381,7 +4953,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4394,7 +4966,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -4523,7 +5095,7 @@ type CrashedRun struct {
 
 func (x *CrashedRun) Reset() {
 	*x = CrashedRun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4535,7 +5107,7 @@ func (x *CrashedRun) String() string {
 func (*CrashedRun) ProtoMessage() {}
 
 func (x *CrashedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4548,7 +5120,7 @@ func (x *CrashedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
 func (*CrashedRun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CrashedRun) GetId() string {
@@ -4600,7 +5172,7 @@ type CoreDump struct {
 
 func (x *CoreDump) Reset() {
 	*x = CoreDump{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4612,7 +5184,7 @@ func (x *CoreDump) String() string {
 func (*CoreDump) ProtoMessage() {}
 
 func (x *CoreDump) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4625,7 +5197,7 @@ func (x *CoreDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
 func (*CoreDump) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CoreDump) GetPath() string {
@@ -4661,7 +5233,7 @@ type OtherFailure struct {
 
 func (x *OtherFailure) Reset() {
 	*x = OtherFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4673,7 +5245,7 @@ func (x *OtherFailure) String() string {
 func (*OtherFailure) ProtoMessage() {}
 
 func (x *OtherFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4686,7 +5258,7 @@ func (x *OtherFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
 func (*OtherFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *OtherFailure) GetId() string {
@@ -4722,7 +5294,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4734,7 +5306,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4747,7 +5319,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -4774,7 +5346,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4786,7 +5358,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4799,7 +5371,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -4820,7 +5392,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4832,7 +5404,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4845,7 +5417,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -4865,7 +5437,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4877,7 +5449,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4890,7 +5462,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -4914,7 +5486,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4926,7 +5498,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4939,7 +5511,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -4979,7 +5551,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4991,7 +5563,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5004,7 +5576,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Change) GetId() string {
@@ -5059,7 +5631,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5071,7 +5643,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5084,7 +5656,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -5119,7 +5691,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5131,7 +5703,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5144,7 +5716,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -5192,6 +5764,8 @@ type Event struct {
 	//	*Event_OutputStored
 	//	*Event_Lost
 	//	*Event_HealthChanged
+	//	*Event_GroupRestarting
+	//	*Event_GroupEnded
 	Fact          isEvent_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5199,7 +5773,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5211,7 +5785,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5224,7 +5798,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -5420,6 +5994,24 @@ func (x *Event) GetHealthChanged() *HealthChanged {
 	return nil
 }
 
+func (x *Event) GetGroupRestarting() *GroupRestarting {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_GroupRestarting); ok {
+			return x.GroupRestarting
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetGroupEnded() *GroupEnded {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_GroupEnded); ok {
+			return x.GroupEnded
+		}
+	}
+	return nil
+}
+
 type isEvent_Fact interface {
 	isEvent_Fact()
 }
@@ -5488,6 +6080,14 @@ type Event_HealthChanged struct {
 	HealthChanged *HealthChanged `protobuf:"bytes,31,opt,name=health_changed,json=healthChanged,proto3,oneof"`
 }
 
+type Event_GroupRestarting struct {
+	GroupRestarting *GroupRestarting `protobuf:"bytes,32,opt,name=group_restarting,json=groupRestarting,proto3,oneof"`
+}
+
+type Event_GroupEnded struct {
+	GroupEnded *GroupEnded `protobuf:"bytes,33,opt,name=group_ended,json=groupEnded,proto3,oneof"`
+}
+
 func (*Event_Added) isEvent_Fact() {}
 
 func (*Event_Removed) isEvent_Fact() {}
@@ -5520,6 +6120,10 @@ func (*Event_Lost) isEvent_Fact() {}
 
 func (*Event_HealthChanged) isEvent_Fact() {}
 
+func (*Event_GroupRestarting) isEvent_Fact() {}
+
+func (*Event_GroupEnded) isEvent_Fact() {}
+
 // Added says that the supervisor knows the collector from now on.
 type Added struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5530,7 +6134,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5542,7 +6146,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5555,7 +6159,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Added) GetType() string {
@@ -5574,7 +6178,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5586,7 +6190,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5599,7 +6203,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -5616,7 +6220,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5628,7 +6232,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5641,7 +6245,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -5691,7 +6295,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5703,7 +6307,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5716,7 +6320,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -5749,7 +6353,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5761,7 +6365,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5774,7 +6378,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -5832,7 +6436,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5844,7 +6448,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5857,7 +6461,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -5892,7 +6496,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5904,7 +6508,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5917,7 +6521,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -5944,7 +6548,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5956,7 +6560,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5969,7 +6573,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Crashed) GetReason() string {
@@ -5988,7 +6592,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6000,7 +6604,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6013,7 +6617,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -6027,7 +6631,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6039,7 +6643,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6052,7 +6656,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Begun) GetInstance() string {
@@ -6082,7 +6686,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6094,7 +6698,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6107,7 +6711,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -6152,7 +6756,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6164,7 +6768,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6177,7 +6781,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Audited) GetOperation() string {
@@ -6211,7 +6815,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6223,7 +6827,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6236,7 +6840,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -6257,7 +6861,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6269,7 +6873,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6282,7 +6886,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -6310,7 +6914,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6322,7 +6926,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6335,7 +6939,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -6357,7 +6961,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6369,7 +6973,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6382,7 +6986,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -6400,6 +7004,137 @@ func (x *HealthChanged) GetTo() Health {
 }
 
 func (x *HealthChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// GroupRestarting says that children of a group are stopped and started again.
+type GroupRestarting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which child has ended.
+	Child         string   `protobuf:"bytes,1,opt,name=child,proto3" json:"child,omitempty"`
+	Cause         string   `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"`
+	Collectors    []string `protobuf:"bytes,3,rep,name=collectors,proto3" json:"collectors,omitempty"`
+	AfterSeconds  float64  `protobuf:"fixed64,4,opt,name=after_seconds,json=afterSeconds,proto3" json:"after_seconds,omitempty"`
+	Left          int32    `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupRestarting) Reset() {
+	*x = GroupRestarting{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupRestarting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupRestarting) ProtoMessage() {}
+
+func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
+func (*GroupRestarting) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
+}
+
+func (x *GroupRestarting) GetChild() string {
+	if x != nil {
+		return x.Child
+	}
+	return ""
+}
+
+func (x *GroupRestarting) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *GroupRestarting) GetCollectors() []string {
+	if x != nil {
+		return x.Collectors
+	}
+	return nil
+}
+
+func (x *GroupRestarting) GetAfterSeconds() float64 {
+	if x != nil {
+		return x.AfterSeconds
+	}
+	return 0
+}
+
+func (x *GroupRestarting) GetLeft() int32 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+// GroupEnded says that a group has stopped its children.
+type GroupEnded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failed        bool                   `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupEnded) Reset() {
+	*x = GroupEnded{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupEnded) ProtoMessage() {}
+
+func (x *GroupEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
+func (*GroupEnded) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
+}
+
+func (x *GroupEnded) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
+func (x *GroupEnded) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
@@ -6461,7 +7196,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\xc4\f\n" +
+	"\x1c_rate_limit_lines_per_second\"\xfd\r\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -6498,7 +7233,13 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\bliveness\x18\x1d \x01(\v2\x11.proctor.v1.ProbeR\bliveness\x12:\n" +
 	"\x0freadiness_probe\x18\x1e \x01(\v2\x11.proctor.v1.ProbeR\x0ereadinessProbe\x126\n" +
 	"\rstartup_probe\x18\x1f \x01(\v2\x11.proctor.v1.ProbeR\fstartupProbe\x125\n" +
-	"\x14restart_on_unhealthy\x18  \x01(\bH\x04R\x12restartOnUnhealthy\x88\x01\x01\x1a6\n" +
+	"\x14restart_on_unhealthy\x18  \x01(\bH\x04R\x12restartOnUnhealthy\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"unix_group\x18! \x01(\tR\tunixGroup\x12 \n" +
+	"\vsignificant\x18\" \x01(\bR\vsignificant\x122\n" +
+	"\brequires\x18# \x03(\v2\x16.proctor.v1.DependencyR\brequires\x12\x14\n" +
+	"\x05wants\x18$ \x03(\tR\x05wants\x12,\n" +
+	"\x05after\x18% \x03(\v2\x16.proctor.v1.DependencyR\x05after\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
@@ -6506,7 +7247,21 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x17_restart_window_secondsB\x1a\n" +
 	"\x18_backoff_initial_secondsB\x18\n" +
 	"\x16_backoff_reset_secondsB\x17\n" +
-	"\x15_restart_on_unhealthy\"\xb2\x03\n" +
+	"\x15_restart_on_unhealthy\":\n" +
+	"\n" +
+	"Dependency\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\tcondition\x18\x02 \x01(\tR\tcondition\"\xbc\x02\n" +
+	"\vGroupConfig\x12\x16\n" +
+	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1a\n" +
+	"\bstrategy\x18\x02 \x01(\tR\bstrategy\x12&\n" +
+	"\fmax_restarts\x18\x03 \x01(\x05H\x00R\vmaxRestarts\x88\x01\x01\x129\n" +
+	"\x16restart_window_seconds\x18\x04 \x01(\x01H\x01R\x14restartWindowSeconds\x88\x01\x01\x12#\n" +
+	"\ron_escalation\x18\x05 \x01(\tR\fonEscalation\x12#\n" +
+	"\rauto_shutdown\x18\x06 \x01(\tR\fautoShutdown\x12 \n" +
+	"\vsignificant\x18\a \x01(\bR\vsignificantB\x0f\n" +
+	"\r_max_restartsB\x19\n" +
+	"\x17_restart_window_seconds\"\xb2\x03\n" +
 	"\x0eResourceLimits\x12\x1f\n" +
 	"\vcpu_percent\x18\x01 \x01(\x05R\n" +
 	"cpuPercent\x12\x1d\n" +
@@ -6538,7 +7293,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0ftimeout_seconds\x18\b \x01(\x01R\x0etimeoutSeconds\x12+\n" +
 	"\x11failure_threshold\x18\t \x01(\x05R\x10failureThreshold\x12+\n" +
 	"\x11success_threshold\x18\n" +
-	" \x01(\x05R\x10successThreshold\"\xa2\x05\n" +
+	" \x01(\x05R\x10successThreshold\"\xec\x05\n" +
 	"\x14ProcessManagerConfig\x12f\n" +
 	"\x12collector_binaries\x18\x01 \x03(\v27.proctor.v1.ProcessManagerConfig.CollectorBinariesEntryR\x11collectorBinaries\x12G\n" +
 	" default_graceful_timeout_seconds\x18\x02 \x01(\x01R\x1ddefaultGracefulTimeoutSeconds\x12A\n" +
@@ -6550,18 +7305,25 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\tstate_dir\x18\b \x01(\tR\bstateDir\x120\n" +
 	"\x06output\x18\t \x01(\v2\x18.proctor.v1.OutputConfigR\x06output\x12\x19\n" +
 	"\blog_path\x18\n" +
-	" \x01(\tR\alogPath\x1aD\n" +
+	" \x01(\tR\alogPath\x12+\n" +
+	"\x11start_concurrency\x18\v \x01(\x05R\x10startConcurrency\x12\x1b\n" +
+	"\texit_with\x18\f \x01(\tR\bexitWith\x1aD\n" +
 	"\x16CollectorBinariesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x03\n" +
 	"\x06Config\x12I\n" +
 	"\x0fprocess_manager\x18\x01 \x01(\v2 .proctor.v1.ProcessManagerConfigR\x0eprocessManager\x12B\n" +
 	"\n" +
 	"collectors\x18\x02 \x03(\v2\".proctor.v1.Config.CollectorsEntryR\n" +
-	"collectors\x1aZ\n" +
+	"collectors\x126\n" +
+	"\x06groups\x18\x03 \x03(\v2\x1e.proctor.v1.Config.GroupsEntryR\x06groups\x12\x14\n" +
+	"\x05order\x18\x04 \x03(\tR\x05order\x1aZ\n" +
 	"\x0fCollectorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
-	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\"\xf2\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\x1aR\n" +
+	"\vGroupsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xf2\x03\n" +
 	"\x04Exit\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x12\n" +
@@ -6594,7 +7356,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06faults\x18\b \x01(\x04R\x06faults\x12,\n" +
 	"\x12last_start_seconds\x18\t \x01(\x01R\x10lastStartSeconds\x12\x1c\n" +
 	"\tunhealthy\x18\n" +
-	" \x01(\x04R\tunhealthy\"\x8f\x05\n" +
+	" \x01(\x04R\tunhealthy\"\xa5\x05\n" +
 	"\x0fCollectorStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12'\n" +
@@ -6613,7 +7375,18 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06health\x18\r \x01(\x0e2\x12.proctor.v1.HealthR\x06health\x12%\n" +
 	"\x0ehealth_reasons\x18\x0e \x03(\tR\rhealthReasons\x12*\n" +
 	"\x06totals\x18\x0f \x01(\v2\x12.proctor.v1.TotalsR\x06totals\x12=\n" +
-	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\"p\n" +
+	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\x12\x14\n" +
+	"\x05group\x18\x11 \x01(\tR\x05group\"\xbb\x02\n" +
+	"\vGroupStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06parent\x18\x02 \x01(\tR\x06parent\x12\x1a\n" +
+	"\bstrategy\x18\x03 \x01(\tR\bstrategy\x12\x1a\n" +
+	"\bchildren\x18\x04 \x03(\tR\bchildren\x12'\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x11.proctor.v1.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12#\n" +
+	"\rrestart_count\x18\a \x01(\x05R\frestartCount\x12#\n" +
+	"\rrestarts_left\x18\b \x01(\x05R\frestartsLeft\x12=\n" +
+	"\fnext_restart\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vnextRestart\"p\n" +
 	"\x15StartCollectorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x123\n" +
@@ -6660,11 +7433,13 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"P\n" +
 	"\x0fShutdownRequest\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\x12'\n" +
-	"\x0ftimeout_seconds\x18\x02 \x01(\x01R\x0etimeoutSeconds\"o\n" +
+	"\x0ftimeout_seconds\x18\x02 \x01(\x01R\x0etimeoutSeconds\"\x9b\x01\n" +
 	"\x10ShutdownResponse\x12\x18\n" +
 	"\astopped\x18\x01 \x03(\tR\astopped\x12\x16\n" +
 	"\x06forced\x18\x02 \x03(\tR\x06forced\x12)\n" +
-	"\x04left\x18\x03 \x03(\v2\x15.proctor.v1.RemainderR\x04left\"E\n" +
+	"\x04left\x18\x03 \x03(\v2\x15.proctor.v1.RemainderR\x04left\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\x05R\x04code\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"E\n" +
 	"\tRemainder\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x16\n" +
@@ -6673,11 +7448,27 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"H\n" +
 	"\x11GetStatusResponse\x123\n" +
 	"\x06status\x18\x01 \x01(\v2\x1b.proctor.v1.CollectorStatusR\x06status\"\x17\n" +
-	"\x15ListCollectorsRequest\"U\n" +
+	"\x15ListCollectorsRequest\"\x86\x01\n" +
 	"\x16ListCollectorsResponse\x12;\n" +
 	"\n" +
 	"collectors\x18\x01 \x03(\v2\x1b.proctor.v1.CollectorStatusR\n" +
-	"collectors\"$\n" +
+	"collectors\x12/\n" +
+	"\x06groups\x18\x02 \x03(\v2\x17.proctor.v1.GroupStatusR\x06groups\"\x11\n" +
+	"\x0fGetGraphRequest\":\n" +
+	"\x10GetGraphResponse\x12&\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x10.proctor.v1.NodeR\x05nodes\"\xfd\x02\n" +
+	"\x04Node\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12'\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x11.proctor.v1.StateR\x05state\x122\n" +
+	"\brequires\x18\x04 \x03(\v2\x16.proctor.v1.DependencyR\brequires\x12\x14\n" +
+	"\x05wants\x18\x05 \x03(\tR\x05wants\x12,\n" +
+	"\x05after\x18\x06 \x03(\v2\x16.proctor.v1.DependencyR\x05after\x12\x1a\n" +
+	"\bprevious\x18\a \x01(\tR\bprevious\x120\n" +
+	"\x05asked\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\x124\n" +
+	"\aordered\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aordered\x12*\n" +
+	"\x02up\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x02up\"$\n" +
 	"\x12CheckHealthRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"k\n" +
 	"\x13CheckHealthResponse\x12\x0e\n" +
@@ -6824,7 +7615,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\binstance\x18\x03 \x01(\tR\binstance\"\\\n" +
 	"\x13WatchEventsResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12)\n" +
-	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xe8\b\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xed\t\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1c\n" +
@@ -6849,7 +7640,10 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"outputLost\x12?\n" +
 	"\routput_stored\x18\x1d \x01(\v2\x18.proctor.v1.OutputStoredH\x00R\foutputStored\x12&\n" +
 	"\x04lost\x18\x1e \x01(\v2\x10.proctor.v1.LostH\x00R\x04lost\x12B\n" +
-	"\x0ehealth_changed\x18\x1f \x01(\v2\x19.proctor.v1.HealthChangedH\x00R\rhealthChangedB\x06\n" +
+	"\x0ehealth_changed\x18\x1f \x01(\v2\x19.proctor.v1.HealthChangedH\x00R\rhealthChanged\x12H\n" +
+	"\x10group_restarting\x18  \x01(\v2\x1b.proctor.v1.GroupRestartingH\x00R\x0fgroupRestarting\x129\n" +
+	"\vgroup_ended\x18! \x01(\v2\x16.proctor.v1.GroupEndedH\x00R\n" +
+	"groupEndedB\x06\n" +
 	"\x04fact\"\x1b\n" +
 	"\x05Added\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\"\t\n" +
@@ -6904,7 +7698,19 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\rHealthChanged\x12&\n" +
 	"\x04from\x18\x01 \x01(\x0e2\x12.proctor.v1.HealthR\x04from\x12\"\n" +
 	"\x02to\x18\x02 \x01(\x0e2\x12.proctor.v1.HealthR\x02to\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason*\x90\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x96\x01\n" +
+	"\x0fGroupRestarting\x12\x14\n" +
+	"\x05child\x18\x01 \x01(\tR\x05child\x12\x14\n" +
+	"\x05cause\x18\x02 \x01(\tR\x05cause\x12\x1e\n" +
+	"\n" +
+	"collectors\x18\x03 \x03(\tR\n" +
+	"collectors\x12#\n" +
+	"\rafter_seconds\x18\x04 \x01(\x01R\fafterSeconds\x12\x12\n" +
+	"\x04left\x18\x05 \x01(\x05R\x04left\"<\n" +
+	"\n" +
+	"GroupEnded\x12\x16\n" +
+	"\x06failed\x18\x01 \x01(\bR\x06failed\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason*\x90\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_STOPPED\x10\x01\x12\x12\n" +
@@ -6946,7 +7752,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"ACTION_ADD\x10\x02\x12\x11\n" +
 	"\rACTION_REMOVE\x10\x03\x12\x11\n" +
 	"\rACTION_UPDATE\x10\x04\x12\x12\n" +
-	"\x0eACTION_RESTART\x10\x052\xa9\x0e\n" +
+	"\x0eACTION_RESTART\x10\x052\xf5\x0e\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -6959,7 +7765,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\bShutdown\x12\x1b.proctor.v1.ShutdownRequest\x1a\x1c.proctor.v1.ShutdownResponse\x12M\n" +
 	"\tGetStatus\x12\x1c.proctor.v1.GetStatusRequest\x1a\x1d.proctor.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eListCollectors\x12!.proctor.v1.ListCollectorsRequest\x1a\".proctor.v1.ListCollectorsResponse\"\x03\x90\x02\x01\x12S\n" +
-	"\vCheckHealth\x12\x1e.proctor.v1.CheckHealthRequest\x1a\x1f.proctor.v1.CheckHealthResponse\"\x03\x90\x02\x01\x12b\n" +
+	"\vCheckHealth\x12\x1e.proctor.v1.CheckHealthRequest\x1a\x1f.proctor.v1.CheckHealthResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\bGetGraph\x12\x1b.proctor.v1.GetGraphRequest\x1a\x1c.proctor.v1.GetGraphResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSupervisor\x12 .proctor.v1.GetSupervisorRequest\x1a!.proctor.v1.GetSupervisorResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12G\n" +
@@ -6983,7 +7790,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 95)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -6995,226 +7802,253 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*StringList)(nil),               // 7: proctor.v1.StringList
 	(*OutputConfig)(nil),             // 8: proctor.v1.OutputConfig
 	(*CollectorConfig)(nil),          // 9: proctor.v1.CollectorConfig
-	(*ResourceLimits)(nil),           // 10: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 11: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 12: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 13: proctor.v1.Config
-	(*Exit)(nil),                     // 14: proctor.v1.Exit
-	(*Totals)(nil),                   // 15: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 16: proctor.v1.CollectorStatus
-	(*StartCollectorRequest)(nil),    // 17: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 18: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 19: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 20: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 21: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 22: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 23: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 24: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 25: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 26: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 27: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 28: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 29: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 30: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 31: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 32: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 33: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 34: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 35: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 36: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 37: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 38: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 39: proctor.v1.ListCollectorsResponse
-	(*CheckHealthRequest)(nil),       // 40: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 41: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 42: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 43: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 44: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 45: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 46: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 47: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 48: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 49: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 50: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 51: proctor.v1.DescribeActorsResponse
-	(*GetRunsRequest)(nil),           // 52: proctor.v1.GetRunsRequest
-	(*GetRunsResponse)(nil),          // 53: proctor.v1.GetRunsResponse
-	(*Run)(nil),                      // 54: proctor.v1.Run
-	(*ListCrashesRequest)(nil),       // 55: proctor.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),      // 56: proctor.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),          // 57: proctor.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),         // 58: proctor.v1.GetCrashResponse
-	(*Crash)(nil),                    // 59: proctor.v1.Crash
-	(*CrashedRun)(nil),               // 60: proctor.v1.CrashedRun
-	(*CoreDump)(nil),                 // 61: proctor.v1.CoreDump
-	(*OtherFailure)(nil),             // 62: proctor.v1.OtherFailure
-	(*ApplyConfigRequest)(nil),       // 63: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 64: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 65: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 66: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 67: proctor.v1.Plan
-	(*Change)(nil),                   // 68: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 69: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 70: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 71: proctor.v1.Event
-	(*Added)(nil),                    // 72: proctor.v1.Added
-	(*Removed)(nil),                  // 73: proctor.v1.Removed
-	(*StateChanged)(nil),             // 74: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 75: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 76: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 77: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 78: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 79: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 80: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 81: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 82: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 83: proctor.v1.Audited
-	(*OutputLost)(nil),               // 84: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 85: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 86: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 87: proctor.v1.HealthChanged
-	nil,                              // 88: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 89: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 90: proctor.v1.Config.CollectorsEntry
-	(*timestamppb.Timestamp)(nil),    // 91: google.protobuf.Timestamp
+	(*Dependency)(nil),               // 10: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 11: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 12: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 13: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 14: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 15: proctor.v1.Config
+	(*Exit)(nil),                     // 16: proctor.v1.Exit
+	(*Totals)(nil),                   // 17: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 18: proctor.v1.CollectorStatus
+	(*GroupStatus)(nil),              // 19: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 20: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 21: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 22: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 23: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 24: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 25: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 26: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 27: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 28: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 29: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 30: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 31: proctor.v1.SignalCollectorResponse
+	(*RemoveCollectorRequest)(nil),   // 32: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 33: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 34: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 35: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 36: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 37: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 38: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 39: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 40: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 41: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 42: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 43: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 44: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 45: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 46: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 47: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 48: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 49: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 50: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 51: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 52: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 53: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 54: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 55: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 56: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 57: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 58: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 59: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 60: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 61: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 62: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 63: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 64: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 65: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 66: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 67: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 68: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 69: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 70: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 71: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 72: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 73: proctor.v1.Plan
+	(*Change)(nil),                   // 74: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 75: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 76: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 77: proctor.v1.Event
+	(*Added)(nil),                    // 78: proctor.v1.Added
+	(*Removed)(nil),                  // 79: proctor.v1.Removed
+	(*StateChanged)(nil),             // 80: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 81: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 82: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 83: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 84: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 85: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 86: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 87: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 88: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 89: proctor.v1.Audited
+	(*OutputLost)(nil),               // 90: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 91: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 92: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 93: proctor.v1.HealthChanged
+	(*GroupRestarting)(nil),          // 94: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 95: proctor.v1.GroupEnded
+	nil,                              // 96: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 97: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 98: proctor.v1.Config.CollectorsEntry
+	nil,                              // 99: proctor.v1.Config.GroupsEntry
+	(*timestamppb.Timestamp)(nil),    // 100: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
 	6,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
 	7,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
 	7,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	88,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	96,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
 	8,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
 	7,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	10,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	11,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	11,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	11,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	7,   // 11: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	89,  // 12: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	8,   // 13: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	12,  // 14: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	90,  // 15: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	91,  // 16: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,   // 17: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	91,  // 18: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	91,  // 19: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	91,  // 20: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	14,  // 21: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 22: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	15,  // 23: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	91,  // 24: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	9,   // 25: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	14,  // 26: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	35,  // 27: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	16,  // 28: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	16,  // 29: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	1,   // 30: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	16,  // 31: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	9,   // 32: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	91,  // 33: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	46,  // 34: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	47,  // 35: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	48,  // 36: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 37: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	49,  // 38: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	54,  // 39: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	91,  // 40: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	3,   // 41: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	2,   // 42: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	14,  // 43: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	91,  // 44: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	59,  // 45: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	59,  // 46: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	91,  // 47: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	91,  // 48: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	60,  // 49: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	14,  // 50: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	61,  // 51: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	62,  // 52: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	91,  // 53: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	91,  // 54: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	13,  // 55: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	67,  // 56: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	67,  // 57: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	68,  // 58: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	4,   // 59: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	5,   // 60: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	91,  // 61: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	71,  // 62: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	91,  // 63: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	72,  // 64: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	73,  // 65: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	74,  // 66: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	75,  // 67: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	76,  // 68: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	77,  // 69: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	78,  // 70: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	79,  // 71: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	80,  // 72: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	81,  // 73: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	82,  // 74: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	83,  // 75: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	84,  // 76: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	85,  // 77: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	86,  // 78: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	87,  // 79: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	0,   // 80: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 81: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	91,  // 82: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	14,  // 83: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	91,  // 84: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	5,   // 85: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 86: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 87: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	9,   // 88: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	17,  // 89: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	19,  // 90: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	21,  // 91: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	23,  // 92: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	25,  // 93: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	27,  // 94: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	29,  // 95: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	31,  // 96: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	33,  // 97: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	36,  // 98: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	38,  // 99: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	40,  // 100: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	42,  // 101: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	44,  // 102: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	50,  // 103: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	52,  // 104: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	55,  // 105: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	57,  // 106: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	63,  // 107: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	65,  // 108: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	69,  // 109: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	18,  // 110: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	20,  // 111: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	22,  // 112: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	24,  // 113: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	26,  // 114: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	28,  // 115: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	30,  // 116: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	32,  // 117: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	34,  // 118: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	37,  // 119: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	39,  // 120: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	41,  // 121: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	43,  // 122: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	45,  // 123: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	51,  // 124: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	53,  // 125: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	56,  // 126: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	58,  // 127: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	64,  // 128: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	66,  // 129: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	70,  // 130: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	110, // [110:131] is the sub-list for method output_type
-	89,  // [89:110] is the sub-list for method input_type
-	89,  // [89:89] is the sub-list for extension type_name
-	89,  // [89:89] is the sub-list for extension extendee
-	0,   // [0:89] is the sub-list for field type_name
+	12,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	13,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	13,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	13,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	10,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	10,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	7,   // 13: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	97,  // 14: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	8,   // 15: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	14,  // 16: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	98,  // 17: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	99,  // 18: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	100, // 19: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	0,   // 20: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	100, // 21: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	100, // 22: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	100, // 23: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	16,  // 24: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 25: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	17,  // 26: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	100, // 27: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	0,   // 28: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	100, // 29: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	9,   // 30: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	16,  // 31: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	38,  // 32: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	18,  // 33: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	18,  // 34: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	19,  // 35: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	45,  // 36: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 37: proctor.v1.Node.state:type_name -> proctor.v1.State
+	10,  // 38: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	10,  // 39: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	100, // 40: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	100, // 41: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	100, // 42: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 43: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	18,  // 44: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	9,   // 45: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	100, // 46: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	52,  // 47: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	53,  // 48: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	54,  // 49: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 50: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	55,  // 51: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	60,  // 52: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	100, // 53: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	3,   // 54: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	2,   // 55: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	16,  // 56: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	100, // 57: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	65,  // 58: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	65,  // 59: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	100, // 60: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	100, // 61: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	66,  // 62: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	16,  // 63: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	67,  // 64: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	68,  // 65: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	100, // 66: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	100, // 67: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	15,  // 68: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	73,  // 69: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	73,  // 70: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	74,  // 71: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	4,   // 72: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	5,   // 73: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	100, // 74: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	77,  // 75: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	100, // 76: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	78,  // 77: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	79,  // 78: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	80,  // 79: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	81,  // 80: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	82,  // 81: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	83,  // 82: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	84,  // 83: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	85,  // 84: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	86,  // 85: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	87,  // 86: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	88,  // 87: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	89,  // 88: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	90,  // 89: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	91,  // 90: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	92,  // 91: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	93,  // 92: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	94,  // 93: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	95,  // 94: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 95: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 96: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	100, // 97: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	16,  // 98: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	100, // 99: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	5,   // 100: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 101: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 102: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	9,   // 103: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	11,  // 104: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	20,  // 105: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	22,  // 106: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	24,  // 107: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	26,  // 108: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	28,  // 109: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	30,  // 110: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	32,  // 111: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	34,  // 112: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	36,  // 113: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	39,  // 114: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	41,  // 115: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	46,  // 116: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	43,  // 117: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	48,  // 118: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	50,  // 119: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	56,  // 120: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	58,  // 121: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	61,  // 122: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	63,  // 123: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	69,  // 124: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	71,  // 125: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	75,  // 126: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	21,  // 127: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	23,  // 128: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	25,  // 129: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	27,  // 130: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	29,  // 131: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	31,  // 132: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	33,  // 133: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	35,  // 134: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	37,  // 135: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	40,  // 136: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	42,  // 137: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	47,  // 138: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	44,  // 139: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	49,  // 140: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	51,  // 141: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	57,  // 142: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	59,  // 143: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	62,  // 144: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	64,  // 145: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	70,  // 146: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	72,  // 147: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	76,  // 148: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	127, // [127:149] is the sub-list for method output_type
+	105, // [105:127] is the sub-list for method input_type
+	105, // [105:105] is the sub-list for extension type_name
+	105, // [105:105] is the sub-list for extension extendee
+	0,   // [0:105] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -7224,8 +8058,9 @@ func file_proctor_v1_proctor_proto_init() {
 	}
 	file_proctor_v1_proctor_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[66].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[6].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[7].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[72].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -7242,6 +8077,8 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_OutputStored)(nil),
 		(*Event_Lost)(nil),
 		(*Event_HealthChanged)(nil),
+		(*Event_GroupRestarting)(nil),
+		(*Event_GroupEnded)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -7249,7 +8086,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   86,
+			NumMessages:   95,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
