@@ -1,10 +1,12 @@
 package actors
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,6 +74,20 @@ func (c *Capture) Close() error {
 	c.stdout.flush(time.Second)
 	c.stderr.flush(time.Second)
 	return err
+}
+
+// LastLines are the last lines that one process of a collector has written, both
+// streams in order: that with this incarnation number, from then on. It blocks.
+func (c *Capture) LastLines(id string, incarnation uint64, from time.Time, lines int) []string {
+	var all []string
+	// A record has the time when it was read, which may be before the start is known.
+	q := capture.Query{Run: incarnation, Since: from.Add(-time.Second), Last: lines}
+	for r, err := range c.Logs(context.Background(), []string{id}, q) { //nolint:forbidigo // it reads what is there, and waits for nobody
+		if err == nil && r.Gap == nil {
+			all = append(all, strings.Split(string(r.Text), "\n")...)
+		}
+	}
+	return all
 }
 
 // OwnLog is where the log of the program itself can be written: a file, rotated

@@ -185,6 +185,26 @@ func (c Commands) Info(ctx context.Context) (messages.SupervisorInfo, error) {
 	return request(ctx, c.Ask, messages.GetSupervisor{})
 }
 
+// Runs are the last runs of a collector, the newest first, also of one that was
+// removed, and of earlier lives of the supervisor: at most last of them, or with 0
+// all that there are records of.
+func (c Commands) Runs(ctx context.Context, id string, last int) ([]messages.Run, error) {
+	reply, err := request(ctx, c.Ask, messages.GetRuns{ID: id, Last: last})
+	return reply.Runs, err
+}
+
+// Crashes are the crash reports, the last crash first: those of one collector, or
+// with an empty id all.
+func (c Commands) Crashes(ctx context.Context, id string) ([]messages.Crash, error) {
+	reply, err := request(ctx, c.Ask, messages.ListCrashes{ID: id})
+	return reply.Crashes, err
+}
+
+// Crash is one crash report.
+func (c Commands) Crash(ctx context.Context, number uint64) (messages.Crash, error) {
+	return request(ctx, c.Ask, messages.GetCrash{Number: number})
+}
+
 // Apply puts another configuration in force (a reload), and returns when that
 // is done: what was changed and why, and what could not be. With dryRun it only
 // says what would be done.

@@ -185,7 +185,7 @@ func (h *host) spawner() {
 			continue
 		}
 		if err := p.spec.prepare(); err != nil {
-			p.failed(diagnose(&p.spec, err))
+			p.failed(err)
 			continue
 		}
 		missing, err := limitsOf(&p.spec)
@@ -416,12 +416,13 @@ var _ Process = (*process)(nil)
 func (p *process) started(pid int, unmet []string) {
 	p.mu.Lock()
 	p.pid, p.phase = pid, running
+	path := p.spec.Path
 	p.spec = Spec{} // lets go of the environment and the files
 	p.h.trees.started(pid)
 	p.h.mu.Lock()
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
-	p.write(Notice{Kind: Spawned, PID: pid, Unmet: unmet})
+	p.write(Notice{Kind: Spawned, PID: pid, Path: path, Unmet: unmet})
 	look := p.killed || !p.h.watch(pid)
 	p.mu.Unlock()
 	if look {

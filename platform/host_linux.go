@@ -433,7 +433,7 @@ func (s *spawner) start(p *process) {
 	}
 	err := p.spec.prepare()
 	if err != nil {
-		p.failed(diagnose(&p.spec, err))
+		p.failed(err)
 		return
 	}
 	pid, err := s.spawn(p)

@@ -212,7 +212,7 @@ func (p *process) start() {
 		return
 	}
 	if err := p.spec.prepare(); err != nil {
-		p.failed(diagnose(&p.spec, err))
+		p.failed(err)
 		return
 	}
 	spec := p.spec
@@ -242,7 +242,7 @@ func (p *process) start() {
 	if err == nil {
 		p.mu.Lock()
 		p.phase, p.pid, p.handle, p.job = running, pid, handle, job
-		p.write(Notice{Kind: Spawned, PID: pid, Unmet: missing})
+		p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: missing})
 		p.spec = Spec{}
 		if p.killed {
 			windows.TerminateJobObject(job, killedCode)

@@ -147,8 +147,9 @@ func (k NoticeKind) String() string {
 type Notice struct {
 	Kind NoticeKind
 	PID  int
-	Err  error // SpawnFailed: a *SpawnError, or what Spec.Find returned
-	Exit Exit  // Exited, Emptied
+	Path string // Spawned: what was executed
+	Err  error  // SpawnFailed: a *SpawnError, or what Spec.Find returned
+	Exit Exit   // Exited, Emptied
 
 	// Empty says of Exited that nothing else was left: Emptied follows at once.
 	Empty bool

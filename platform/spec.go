@@ -40,7 +40,7 @@ func (s *Spec) prepare() error {
 // said as it is where the fork finds that.
 func (s *Spec) notPrepared(err error) error {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		return err
+		return diagnose(s, err)
 	}
 	return &SpawnError{Path: s.Path, Why: err.Error(), Err: err}
 }

@@ -78,6 +78,26 @@ func (d *decoder) message(message proto.Message) any {
 			d.problem("config", "", "it is missing", "say the whole configuration")
 		}
 		return messages.ApplyConfig{Config: d.config(m.GetConfig()), DryRun: m.DryRun}
+	case *pb.GetRunsRequest:
+		return messages.GetRuns{ID: m.Id, Last: d.count("last", m.Last)}
+	case *pb.ListCrashesRequest:
+		return messages.ListCrashes{ID: m.Id}
+	case *pb.GetCrashRequest:
+		return messages.GetCrash{Number: m.Number}
+	case *pb.GetRunsResponse:
+		r := messages.RunsReply{ID: m.Id}
+		for _, run := range m.Runs {
+			r.Runs = append(r.Runs, d.run(run))
+		}
+		return r
+	case *pb.ListCrashesResponse:
+		r := messages.CrashesReply{}
+		for _, c := range m.Crashes {
+			r.Crashes = append(r.Crashes, d.crash(c))
+		}
+		return r
+	case *pb.GetCrashResponse:
+		return d.crash(m.GetCrash())
 	case *pb.ReloadConfigRequest:
 		return messages.ReloadConfig{DryRun: m.DryRun}
 

@@ -118,6 +118,26 @@ func encode(message any) proto.Message {
 		return encodeInfo(m)
 	case messages.DescribeReply:
 		return &pb.DescribeActorsResponse{Actors: texts(m.Actors)}
+	case messages.GetRuns:
+		return &pb.GetRunsRequest{Id: m.ID, Last: int32(m.Last)}
+	case messages.ListCrashes:
+		return &pb.ListCrashesRequest{Id: m.ID}
+	case messages.GetCrash:
+		return &pb.GetCrashRequest{Number: m.Number}
+	case messages.RunsReply:
+		r := &pb.GetRunsResponse{Id: text(m.ID)}
+		for i := range m.Runs {
+			r.Runs = append(r.Runs, encodeRun(&m.Runs[i]))
+		}
+		return r
+	case messages.CrashesReply:
+		r := &pb.ListCrashesResponse{}
+		for i := range m.Crashes {
+			r.Crashes = append(r.Crashes, encodeCrash(&m.Crashes[i]))
+		}
+		return r
+	case messages.Crash:
+		return &pb.GetCrashResponse{Crash: encodeCrash(&m)}
 	case messages.ApplyReply:
 		return &pb.ApplyConfigResponse{Plan: encodePlan(m)}
 	}

@@ -26,6 +26,7 @@ var travelling = []any{
 	messages.SignalCollector{}, messages.RemoveCollector{}, messages.ResetCollector{}, messages.Shutdown{}, messages.GetStatus{},
 	messages.ListCollectors{}, messages.CheckHealth{}, messages.InspectCollector{}, messages.GetSupervisor{}, messages.DescribeActors{}, messages.GetGraph{}, messages.Graph{},
 	messages.ApplyConfig{}, messages.ReloadConfig{},
+	messages.GetRuns{}, messages.ListCrashes{}, messages.GetCrash{}, messages.RunsReply{}, messages.CrashesReply{}, messages.Crash{},
 	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{},
 	messages.RemoveReply{}, messages.ResetReply{}, messages.ShutdownReply{}, messages.Status{}, messages.ListReply{}, messages.HealthReply{},
 	messages.Inspection{}, messages.SupervisorInfo{}, messages.DescribeReply{}, messages.ApplyReply{},
@@ -93,6 +94,12 @@ func (f filler) fill(v reflect.Value) {
 		return
 	case *messages.Action:
 		*p = messages.Action(f.number(messages.NumActions - 1))
+		return
+	case *messages.End:
+		*p = messages.End(f.number(messages.NumEnds - 1))
+		return
+	case *messages.Trigger:
+		*p = messages.Trigger(f.number(messages.NumTriggers - 1))
 		return
 	case *messages.Kind:
 		*p = messages.Kind(f.number(messages.NumKinds - 1))

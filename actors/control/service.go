@@ -141,6 +141,18 @@ func (s *service) DescribeActors(ctx context.Context, q *pb.DescribeActorsReques
 	return answer[*pb.DescribeActorsResponse](ctx, s, q)
 }
 
+func (s *service) GetRuns(ctx context.Context, q *pb.GetRunsRequest) (*pb.GetRunsResponse, error) {
+	return answer[*pb.GetRunsResponse](ctx, s, q)
+}
+
+func (s *service) ListCrashes(ctx context.Context, q *pb.ListCrashesRequest) (*pb.ListCrashesResponse, error) {
+	return answer[*pb.ListCrashesResponse](ctx, s, q)
+}
+
+func (s *service) GetCrash(ctx context.Context, q *pb.GetCrashRequest) (*pb.GetCrashResponse, error) {
+	return answer[*pb.GetCrashResponse](ctx, s, q)
+}
+
 func (s *service) ApplyConfig(ctx context.Context, q *pb.ApplyConfigRequest) (*pb.ApplyConfigResponse, error) {
 	return answer[*pb.ApplyConfigResponse](ctx, s, q)
 }

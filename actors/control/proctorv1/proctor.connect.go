@@ -85,6 +85,13 @@ const (
 	// ProctorServiceDescribeActorsProcedure is the fully-qualified name of the ProctorService's
 	// DescribeActors RPC.
 	ProctorServiceDescribeActorsProcedure = "/proctor.v1.ProctorService/DescribeActors"
+	// ProctorServiceGetRunsProcedure is the fully-qualified name of the ProctorService's GetRuns RPC.
+	ProctorServiceGetRunsProcedure = "/proctor.v1.ProctorService/GetRuns"
+	// ProctorServiceListCrashesProcedure is the fully-qualified name of the ProctorService's
+	// ListCrashes RPC.
+	ProctorServiceListCrashesProcedure = "/proctor.v1.ProctorService/ListCrashes"
+	// ProctorServiceGetCrashProcedure is the fully-qualified name of the ProctorService's GetCrash RPC.
+	ProctorServiceGetCrashProcedure = "/proctor.v1.ProctorService/GetCrash"
 	// ProctorServiceApplyConfigProcedure is the fully-qualified name of the ProctorService's
 	// ApplyConfig RPC.
 	ProctorServiceApplyConfigProcedure = "/proctor.v1.ProctorService/ApplyConfig"
@@ -134,6 +141,13 @@ type ProctorServiceClient interface {
 	GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error)
 	// DescribeActors says what the actors are doing, for people who look for a fault.
 	DescribeActors(context.Context, *DescribeActorsRequest) (*DescribeActorsResponse, error)
+	// GetRuns tells of the last processes of a collector, also of those of earlier
+	// lives of the supervisor, the newest first.
+	GetRuns(context.Context, *GetRunsRequest) (*GetRunsResponse, error)
+	// ListCrashes has the crash reports, the last crash first.
+	ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error)
+	// GetCrash has one crash report.
+	GetCrash(context.Context, *GetCrashRequest) (*GetCrashResponse, error)
 	// ApplyConfig puts another configuration in force.
 	ApplyConfig(context.Context, *ApplyConfigRequest) (*ApplyConfigResponse, error)
 	// ReloadConfig has the configuration read again from where it came from.
@@ -263,6 +277,27 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getRuns: connect.NewClient[GetRunsRequest, GetRunsResponse](
+			httpClient,
+			baseURL+ProctorServiceGetRunsProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("GetRuns")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		listCrashes: connect.NewClient[ListCrashesRequest, ListCrashesResponse](
+			httpClient,
+			baseURL+ProctorServiceListCrashesProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("ListCrashes")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getCrash: connect.NewClient[GetCrashRequest, GetCrashResponse](
+			httpClient,
+			baseURL+ProctorServiceGetCrashProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("GetCrash")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		applyConfig: connect.NewClient[ApplyConfigRequest, ApplyConfigResponse](
 			httpClient,
 			baseURL+ProctorServiceApplyConfigProcedure,
@@ -308,6 +343,9 @@ type proctorServiceClient struct {
 	inspectCollector *connect.Client[InspectCollectorRequest, InspectCollectorResponse]
 	getSupervisor    *connect.Client[GetSupervisorRequest, GetSupervisorResponse]
 	describeActors   *connect.Client[DescribeActorsRequest, DescribeActorsResponse]
+	getRuns          *connect.Client[GetRunsRequest, GetRunsResponse]
+	listCrashes      *connect.Client[ListCrashesRequest, ListCrashesResponse]
+	getCrash         *connect.Client[GetCrashRequest, GetCrashResponse]
 	applyConfig      *connect.Client[ApplyConfigRequest, ApplyConfigResponse]
 	reloadConfig     *connect.Client[ReloadConfigRequest, ReloadConfigResponse]
 	watchEvents      *connect.Client[WatchEventsRequest, WatchEventsResponse]
@@ -458,6 +496,33 @@ func (c *proctorServiceClient) DescribeActors(ctx context.Context, req *Describe
 	return nil, err
 }
 
+// GetRuns calls proctor.v1.ProctorService.GetRuns.
+func (c *proctorServiceClient) GetRuns(ctx context.Context, req *GetRunsRequest) (*GetRunsResponse, error) {
+	response, err := c.getRuns.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListCrashes calls proctor.v1.ProctorService.ListCrashes.
+func (c *proctorServiceClient) ListCrashes(ctx context.Context, req *ListCrashesRequest) (*ListCrashesResponse, error) {
+	response, err := c.listCrashes.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetCrash calls proctor.v1.ProctorService.GetCrash.
+func (c *proctorServiceClient) GetCrash(ctx context.Context, req *GetCrashRequest) (*GetCrashResponse, error) {
+	response, err := c.getCrash.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ApplyConfig calls proctor.v1.ProctorService.ApplyConfig.
 func (c *proctorServiceClient) ApplyConfig(ctx context.Context, req *ApplyConfigRequest) (*ApplyConfigResponse, error) {
 	response, err := c.applyConfig.CallUnary(ctx, connect.NewRequest(req))
@@ -522,6 +587,13 @@ type ProctorServiceHandler interface {
 	GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error)
 	// DescribeActors says what the actors are doing, for people who look for a fault.
 	DescribeActors(context.Context, *DescribeActorsRequest) (*DescribeActorsResponse, error)
+	// GetRuns tells of the last processes of a collector, also of those of earlier
+	// lives of the supervisor, the newest first.
+	GetRuns(context.Context, *GetRunsRequest) (*GetRunsResponse, error)
+	// ListCrashes has the crash reports, the last crash first.
+	ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error)
+	// GetCrash has one crash report.
+	GetCrash(context.Context, *GetCrashRequest) (*GetCrashResponse, error)
 	// ApplyConfig puts another configuration in force.
 	ApplyConfig(context.Context, *ApplyConfigRequest) (*ApplyConfigResponse, error)
 	// ReloadConfig has the configuration read again from where it came from.
@@ -647,6 +719,27 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	proctorServiceGetRunsHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceGetRunsProcedure,
+		svc.GetRuns,
+		connect.WithSchema(proctorServiceMethods.ByName("GetRuns")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceListCrashesHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceListCrashesProcedure,
+		svc.ListCrashes,
+		connect.WithSchema(proctorServiceMethods.ByName("ListCrashes")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceGetCrashHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceGetCrashProcedure,
+		svc.GetCrash,
+		connect.WithSchema(proctorServiceMethods.ByName("GetCrash")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	proctorServiceApplyConfigHandler := connect.NewUnaryHandlerSimple(
 		ProctorServiceApplyConfigProcedure,
 		svc.ApplyConfig,
@@ -705,6 +798,12 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceGetSupervisorHandler.ServeHTTP(w, r)
 		case ProctorServiceDescribeActorsProcedure:
 			proctorServiceDescribeActorsHandler.ServeHTTP(w, r)
+		case ProctorServiceGetRunsProcedure:
+			proctorServiceGetRunsHandler.ServeHTTP(w, r)
+		case ProctorServiceListCrashesProcedure:
+			proctorServiceListCrashesHandler.ServeHTTP(w, r)
+		case ProctorServiceGetCrashProcedure:
+			proctorServiceGetCrashHandler.ServeHTTP(w, r)
 		case ProctorServiceApplyConfigProcedure:
 			proctorServiceApplyConfigHandler.ServeHTTP(w, r)
 		case ProctorServiceReloadConfigProcedure:
@@ -784,6 +883,18 @@ func (UnimplementedProctorServiceHandler) GetSupervisor(context.Context, *GetSup
 
 func (UnimplementedProctorServiceHandler) DescribeActors(context.Context, *DescribeActorsRequest) (*DescribeActorsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.DescribeActors is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) GetRuns(context.Context, *GetRunsRequest) (*GetRunsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.GetRuns is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.ListCrashes is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) GetCrash(context.Context, *GetCrashRequest) (*GetCrashResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.GetCrash is not implemented"))
 }
 
 func (UnimplementedProctorServiceHandler) ApplyConfig(context.Context, *ApplyConfigRequest) (*ApplyConfigResponse, error) {

@@ -148,6 +148,150 @@ func (Health) EnumDescriptor() ([]byte, []int) {
 	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{1}
 }
 
+// RunEnd is how a process came to its end.
+type RunEnd int32
+
+const (
+	RunEnd_RUN_END_UNSPECIFIED RunEnd = 0
+	// It goes on.
+	RunEnd_RUN_END_RUNNING RunEnd = 1
+	// It exited by itself.
+	RunEnd_RUN_END_EXIT RunEnd = 2
+	// A signal ended it that the supervisor has not sent.
+	RunEnd_RUN_END_SIGNAL RunEnd = 3
+	// It was killed for lack of memory.
+	RunEnd_RUN_END_OOM RunEnd = 4
+	// It was killed at a limit of processor time or of a file's size.
+	RunEnd_RUN_END_LIMIT RunEnd = 5
+	// It was ended because a probe failed, or it was not ready in time.
+	RunEnd_RUN_END_UNHEALTHY RunEnd = 6
+	// There never was a process.
+	RunEnd_RUN_END_SPAWN RunEnd = 7
+	// The supervisor itself had a fault.
+	RunEnd_RUN_END_FAULT RunEnd = 8
+	// It was asked to end.
+	RunEnd_RUN_END_OPERATOR RunEnd = 9
+	// It ended with the supervisor.
+	RunEnd_RUN_END_SUPERVISOR RunEnd = 10
+	// It is over, and how is not known.
+	RunEnd_RUN_END_UNKNOWN RunEnd = 11
+)
+
+// Enum value maps for RunEnd.
+var (
+	RunEnd_name = map[int32]string{
+		0:  "RUN_END_UNSPECIFIED",
+		1:  "RUN_END_RUNNING",
+		2:  "RUN_END_EXIT",
+		3:  "RUN_END_SIGNAL",
+		4:  "RUN_END_OOM",
+		5:  "RUN_END_LIMIT",
+		6:  "RUN_END_UNHEALTHY",
+		7:  "RUN_END_SPAWN",
+		8:  "RUN_END_FAULT",
+		9:  "RUN_END_OPERATOR",
+		10: "RUN_END_SUPERVISOR",
+		11: "RUN_END_UNKNOWN",
+	}
+	RunEnd_value = map[string]int32{
+		"RUN_END_UNSPECIFIED": 0,
+		"RUN_END_RUNNING":     1,
+		"RUN_END_EXIT":        2,
+		"RUN_END_SIGNAL":      3,
+		"RUN_END_OOM":         4,
+		"RUN_END_LIMIT":       5,
+		"RUN_END_UNHEALTHY":   6,
+		"RUN_END_SPAWN":       7,
+		"RUN_END_FAULT":       8,
+		"RUN_END_OPERATOR":    9,
+		"RUN_END_SUPERVISOR":  10,
+		"RUN_END_UNKNOWN":     11,
+	}
+)
+
+func (x RunEnd) Enum() *RunEnd {
+	p := new(RunEnd)
+	*p = x
+	return p
+}
+
+func (x RunEnd) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RunEnd) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+}
+
+func (RunEnd) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[2]
+}
+
+func (x RunEnd) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RunEnd.Descriptor instead.
+func (RunEnd) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+}
+
+// RunTrigger is what has led to a process.
+type RunTrigger int32
+
+const (
+	RunTrigger_RUN_TRIGGER_UNSPECIFIED RunTrigger = 0
+	// It started with the supervisor.
+	RunTrigger_RUN_TRIGGER_START RunTrigger = 1
+	// Somebody asked for it.
+	RunTrigger_RUN_TRIGGER_COMMAND RunTrigger = 2
+	// The one before it had ended.
+	RunTrigger_RUN_TRIGGER_RESTART RunTrigger = 3
+)
+
+// Enum value maps for RunTrigger.
+var (
+	RunTrigger_name = map[int32]string{
+		0: "RUN_TRIGGER_UNSPECIFIED",
+		1: "RUN_TRIGGER_START",
+		2: "RUN_TRIGGER_COMMAND",
+		3: "RUN_TRIGGER_RESTART",
+	}
+	RunTrigger_value = map[string]int32{
+		"RUN_TRIGGER_UNSPECIFIED": 0,
+		"RUN_TRIGGER_START":       1,
+		"RUN_TRIGGER_COMMAND":     2,
+		"RUN_TRIGGER_RESTART":     3,
+	}
+)
+
+func (x RunTrigger) Enum() *RunTrigger {
+	p := new(RunTrigger)
+	*p = x
+	return p
+}
+
+func (x RunTrigger) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RunTrigger) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+}
+
+func (RunTrigger) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[3]
+}
+
+func (x RunTrigger) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RunTrigger.Descriptor instead.
+func (RunTrigger) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+}
+
 // Action is what a change of the configuration means for a collector.
 type Action int32
 
@@ -193,11 +337,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[2]
+	return &file_proctor_v1_proctor_proto_enumTypes[4]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -206,7 +350,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
 }
 
 // Stream is one of the two that a process writes to.
@@ -243,11 +387,11 @@ func (x Stream) String() string {
 }
 
 func (Stream) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[5].Descriptor()
 }
 
 func (Stream) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[3]
+	return &file_proctor_v1_proctor_proto_enumTypes[5]
 }
 
 func (x Stream) Number() protoreflect.EnumNumber {
@@ -256,7 +400,7 @@ func (x Stream) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stream.Descriptor instead.
 func (Stream) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
 }
 
 // Error says what was tried on which collector, and why it did not work. It is
@@ -4336,6 +4480,858 @@ func (x *DescribeActorsResponse) GetActors() []string {
 	return nil
 }
 
+// GetRunsRequest asks about the last processes of a collector.
+type GetRunsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many; 0: all that there are records of.
+	Last          int32 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRunsRequest) Reset() {
+	*x = GetRunsRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRunsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRunsRequest) ProtoMessage() {}
+
+func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
+func (*GetRunsRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetRunsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetRunsRequest) GetLast() int32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+// GetRunsResponse has them, the newest first.
+type GetRunsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Runs          []*Run                 `protobuf:"bytes,2,rep,name=runs,proto3" json:"runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRunsResponse) Reset() {
+	*x = GetRunsResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRunsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRunsResponse) ProtoMessage() {}
+
+func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
+func (*GetRunsResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetRunsResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetRunsResponse) GetRuns() []*Run {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+// Run is the record of one process, from its start to its end.
+type Run struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The life of the supervisor that it was part of.
+	Instance    string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Incarnation uint64 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// 0: there was no process.
+	Pid       uint32                 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	Trigger   RunTrigger             `protobuf:"varint,6,opt,name=trigger,proto3,enum=proctor.v1.RunTrigger" json:"trigger,omitempty"`
+	// Who asked for it.
+	StartedBy string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
+	// The path that was executed.
+	Binary       string `protobuf:"bytes,8,opt,name=binary,proto3" json:"binary,omitempty"`
+	BinarySha256 string `protobuf:"bytes,9,opt,name=binary_sha256,json=binarySha256,proto3" json:"binary_sha256,omitempty"`
+	ConfigSha256 string `protobuf:"bytes,10,opt,name=config_sha256,json=configSha256,proto3" json:"config_sha256,omitempty"`
+	End          RunEnd `protobuf:"varint,11,opt,name=end,proto3,enum=proctor.v1.RunEnd" json:"end,omitempty"`
+	// Who asked for its end.
+	EndedBy string `protobuf:"bytes,12,opt,name=ended_by,json=endedBy,proto3" json:"ended_by,omitempty"`
+	Exit    *Exit  `protobuf:"bytes,13,opt,name=exit,proto3" json:"exit,omitempty"`
+	// Who had a signal sent to it shortly before.
+	SignalledBy string `protobuf:"bytes,14,opt,name=signalled_by,json=signalledBy,proto3" json:"signalled_by,omitempty"`
+	// What followed, with the rule that led to it.
+	Decision string                 `protobuf:"bytes,15,opt,name=decision,proto3" json:"decision,omitempty"`
+	NextAt   *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
+	// The number of the crash report; 0: there is none.
+	Crash uint64 `protobuf:"varint,17,opt,name=crash,proto3" json:"crash,omitempty"`
+	// Why the record cannot be read.
+	Unreadable    string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Run) Reset() {
+	*x = Run{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Run) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Run) ProtoMessage() {}
+
+func (x *Run) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Run.ProtoReflect.Descriptor instead.
+func (*Run) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *Run) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Run) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Run) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Run) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Run) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Run) GetTrigger() RunTrigger {
+	if x != nil {
+		return x.Trigger
+	}
+	return RunTrigger_RUN_TRIGGER_UNSPECIFIED
+}
+
+func (x *Run) GetStartedBy() string {
+	if x != nil {
+		return x.StartedBy
+	}
+	return ""
+}
+
+func (x *Run) GetBinary() string {
+	if x != nil {
+		return x.Binary
+	}
+	return ""
+}
+
+func (x *Run) GetBinarySha256() string {
+	if x != nil {
+		return x.BinarySha256
+	}
+	return ""
+}
+
+func (x *Run) GetConfigSha256() string {
+	if x != nil {
+		return x.ConfigSha256
+	}
+	return ""
+}
+
+func (x *Run) GetEnd() RunEnd {
+	if x != nil {
+		return x.End
+	}
+	return RunEnd_RUN_END_UNSPECIFIED
+}
+
+func (x *Run) GetEndedBy() string {
+	if x != nil {
+		return x.EndedBy
+	}
+	return ""
+}
+
+func (x *Run) GetExit() *Exit {
+	if x != nil {
+		return x.Exit
+	}
+	return nil
+}
+
+func (x *Run) GetSignalledBy() string {
+	if x != nil {
+		return x.SignalledBy
+	}
+	return ""
+}
+
+func (x *Run) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *Run) GetNextAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAt
+	}
+	return nil
+}
+
+func (x *Run) GetCrash() uint64 {
+	if x != nil {
+		return x.Crash
+	}
+	return 0
+}
+
+func (x *Run) GetUnreadable() string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return ""
+}
+
+// ListCrashesRequest asks for the crash reports.
+type ListCrashesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this collector; empty: of all.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCrashesRequest) Reset() {
+	*x = ListCrashesRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCrashesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCrashesRequest) ProtoMessage() {}
+
+func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
+func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ListCrashesRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ListCrashesResponse has them, the last crash first.
+type ListCrashesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Crashes       []*Crash               `protobuf:"bytes,1,rep,name=crashes,proto3" json:"crashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCrashesResponse) Reset() {
+	*x = ListCrashesResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCrashesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCrashesResponse) ProtoMessage() {}
+
+func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
+func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ListCrashesResponse) GetCrashes() []*Crash {
+	if x != nil {
+		return x.Crashes
+	}
+	return nil
+}
+
+// GetCrashRequest asks for one crash report.
+type GetCrashRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCrashRequest) Reset() {
+	*x = GetCrashRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCrashRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCrashRequest) ProtoMessage() {}
+
+func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
+func (*GetCrashRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *GetCrashRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// GetCrashResponse has it.
+type GetCrashResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Crash         *Crash                 `protobuf:"bytes,1,opt,name=crash,proto3" json:"crash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCrashResponse) Reset() {
+	*x = GetCrashResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCrashResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCrashResponse) ProtoMessage() {}
+
+func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
+func (*GetCrashResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *GetCrashResponse) GetCrash() *Crash {
+	if x != nil {
+		return x.Crash
+	}
+	return nil
+}
+
+// Crash is an unexpected end that has come once or more often.
+type Crash struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Of the program, how it ended, and the top of its trace.
+	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The collector, at the last time.
+	Id      string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	Program string `protobuf:"bytes,4,opt,name=program,proto3" json:"program,omitempty"`
+	What    string `protobuf:"bytes,5,opt,name=what,proto3" json:"what,omitempty"`
+	// Of the trace in its output: "go", "python", "java" or "rust".
+	Language string `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
+	// The line that says what went wrong.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The functions that it was in, the innermost first.
+	Trace []string               `protobuf:"bytes,8,rep,name=trace,proto3" json:"trace,omitempty"`
+	Count uint64                 `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
+	First *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=first,proto3" json:"first,omitempty"`
+	Last  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last,proto3" json:"last,omitempty"`
+	// The last ones, the newest first.
+	Recent []*CrashedRun `protobuf:"bytes,12,rep,name=recent,proto3" json:"recent,omitempty"`
+	// Of the last time, as what follows.
+	Exit   *Exit     `protobuf:"bytes,13,opt,name=exit,proto3" json:"exit,omitempty"`
+	Core   *CoreDump `protobuf:"bytes,14,opt,name=core,proto3" json:"core,omitempty"`
+	Output []string  `protobuf:"bytes,15,rep,name=output,proto3" json:"output,omitempty"`
+	// What else failed within a minute of it.
+	Others        []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Crash) Reset() {
+	*x = Crash{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Crash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Crash) ProtoMessage() {}
+
+func (x *Crash) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Crash.ProtoReflect.Descriptor instead.
+func (*Crash) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *Crash) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Crash) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *Crash) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Crash) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *Crash) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Crash) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Crash) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Crash) GetTrace() []string {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
+}
+
+func (x *Crash) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Crash) GetFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Crash) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Crash) GetRecent() []*CrashedRun {
+	if x != nil {
+		return x.Recent
+	}
+	return nil
+}
+
+func (x *Crash) GetExit() *Exit {
+	if x != nil {
+		return x.Exit
+	}
+	return nil
+}
+
+func (x *Crash) GetCore() *CoreDump {
+	if x != nil {
+		return x.Core
+	}
+	return nil
+}
+
+func (x *Crash) GetOutput() []string {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *Crash) GetOthers() []*OtherFailure {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// CrashedRun is one process that ended in a crash.
+type CrashedRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Incarnation   uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Pid           uint32                 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CrashedRun) Reset() {
+	*x = CrashedRun{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CrashedRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CrashedRun) ProtoMessage() {}
+
+func (x *CrashedRun) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
+func (*CrashedRun) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *CrashedRun) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CrashedRun) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *CrashedRun) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *CrashedRun) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *CrashedRun) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// CoreDump is where the memory of a process that crashed was written to.
+type CoreDump struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: no file was found.
+	Path      string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	SizeBytes int64  `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Who takes care of dumps, or why there is none.
+	Note          string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoreDump) Reset() {
+	*x = CoreDump{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoreDump) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoreDump) ProtoMessage() {}
+
+func (x *CoreDump) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
+func (*CoreDump) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *CoreDump) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CoreDump) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *CoreDump) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// OtherFailure is the unexpected end of another collector.
+type OtherFailure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	What          string                 `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtherFailure) Reset() {
+	*x = OtherFailure{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtherFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtherFailure) ProtoMessage() {}
+
+func (x *OtherFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
+func (*OtherFailure) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *OtherFailure) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OtherFailure) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *OtherFailure) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
 // ApplyConfigRequest asks for a configuration to be put in force.
 type ApplyConfigRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -4348,7 +5344,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4360,7 +5356,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4373,7 +5369,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -4400,7 +5396,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4412,7 +5408,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4425,7 +5421,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -4446,7 +5442,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4458,7 +5454,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4471,7 +5467,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -4491,7 +5487,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4503,7 +5499,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4516,7 +5512,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -4540,7 +5536,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4552,7 +5548,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4565,7 +5561,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -4605,7 +5601,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4617,7 +5613,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4630,7 +5626,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Change) GetId() string {
@@ -4685,7 +5681,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4697,7 +5693,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4710,7 +5706,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -4745,7 +5741,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4757,7 +5753,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4770,7 +5766,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -4827,7 +5823,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4839,7 +5835,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4852,7 +5848,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -5188,7 +6184,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5200,7 +6196,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5213,7 +6209,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Added) GetType() string {
@@ -5232,7 +6228,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5244,7 +6240,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5257,7 +6253,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -5274,7 +6270,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5286,7 +6282,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5299,7 +6295,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -5349,7 +6345,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5361,7 +6357,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5374,7 +6370,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -5407,7 +6403,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5419,7 +6415,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5432,7 +6428,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -5490,7 +6486,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5502,7 +6498,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5515,7 +6511,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -5550,7 +6546,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5562,7 +6558,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5575,7 +6571,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -5602,7 +6598,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5614,7 +6610,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5627,7 +6623,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Crashed) GetReason() string {
@@ -5646,7 +6642,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +6654,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +6667,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -5685,7 +6681,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5697,7 +6693,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5710,7 +6706,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Begun) GetInstance() string {
@@ -5740,7 +6736,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5752,7 +6748,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5765,7 +6761,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -5810,7 +6806,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5822,7 +6818,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5835,7 +6831,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Audited) GetOperation() string {
@@ -5869,7 +6865,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5881,7 +6877,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5894,7 +6890,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -5915,7 +6911,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5927,7 +6923,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5940,7 +6936,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -5968,7 +6964,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5980,7 +6976,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5993,7 +6989,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -6015,7 +7011,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6027,7 +7023,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6040,7 +7036,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -6078,7 +7074,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6090,7 +7086,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6103,7 +7099,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *LogPosition) GetFile() uint64 {
@@ -6151,7 +7147,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6163,7 +7159,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6176,7 +7172,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *ReadLogsRequest) GetIds() []string {
@@ -6269,7 +7265,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6281,7 +7277,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6294,7 +7290,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ReadLogsResponse) GetRecords() []*LogRecord {
@@ -6339,7 +7335,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6351,7 +7347,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6364,7 +7360,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *LogRecord) GetId() string {
@@ -6496,7 +7492,7 @@ type LogGap struct {
 
 func (x *LogGap) Reset() {
 	*x = LogGap{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6508,7 +7504,7 @@ func (x *LogGap) String() string {
 func (*LogGap) ProtoMessage() {}
 
 func (x *LogGap) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6521,7 +7517,7 @@ func (x *LogGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
 func (*LogGap) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *LogGap) GetLines() uint64 {
@@ -6560,7 +7556,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6572,7 +7568,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6585,7 +7581,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -6634,7 +7630,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6646,7 +7642,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6659,7 +7655,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -7050,7 +8046,79 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\x17\n" +
 	"\x15DescribeActorsRequest\"0\n" +
 	"\x16DescribeActorsResponse\x12\x16\n" +
-	"\x06actors\x18\x01 \x03(\tR\x06actors\"Y\n" +
+	"\x06actors\x18\x01 \x03(\tR\x06actors\"4\n" +
+	"\x0eGetRunsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x05R\x04last\"F\n" +
+	"\x0fGetRunsResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
+	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xe4\x04\n" +
+	"\x03Run\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x10\n" +
+	"\x03pid\x18\x04 \x01(\rR\x03pid\x129\n" +
+	"\n" +
+	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x120\n" +
+	"\atrigger\x18\x06 \x01(\x0e2\x16.proctor.v1.RunTriggerR\atrigger\x12\x1d\n" +
+	"\n" +
+	"started_by\x18\a \x01(\tR\tstartedBy\x12\x16\n" +
+	"\x06binary\x18\b \x01(\tR\x06binary\x12#\n" +
+	"\rbinary_sha256\x18\t \x01(\tR\fbinarySha256\x12#\n" +
+	"\rconfig_sha256\x18\n" +
+	" \x01(\tR\fconfigSha256\x12$\n" +
+	"\x03end\x18\v \x01(\x0e2\x12.proctor.v1.RunEndR\x03end\x12\x19\n" +
+	"\bended_by\x18\f \x01(\tR\aendedBy\x12$\n" +
+	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12!\n" +
+	"\fsignalled_by\x18\x0e \x01(\tR\vsignalledBy\x12\x1a\n" +
+	"\bdecision\x18\x0f \x01(\tR\bdecision\x123\n" +
+	"\anext_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12\x14\n" +
+	"\x05crash\x18\x11 \x01(\x04R\x05crash\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x12 \x01(\tR\n" +
+	"unreadable\"$\n" +
+	"\x12ListCrashesRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
+	"\x13ListCrashesResponse\x12+\n" +
+	"\acrashes\x18\x01 \x03(\v2\x11.proctor.v1.CrashR\acrashes\")\n" +
+	"\x0fGetCrashRequest\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\";\n" +
+	"\x10GetCrashResponse\x12'\n" +
+	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\x8b\x04\n" +
+	"\x05Crash\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x12\x18\n" +
+	"\aprogram\x18\x04 \x01(\tR\aprogram\x12\x12\n" +
+	"\x04what\x18\x05 \x01(\tR\x04what\x12\x1a\n" +
+	"\blanguage\x18\x06 \x01(\tR\blanguage\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
+	"\x05trace\x18\b \x03(\tR\x05trace\x12\x14\n" +
+	"\x05count\x18\t \x01(\x04R\x05count\x120\n" +
+	"\x05first\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
+	"\x04last\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12.\n" +
+	"\x06recent\x18\f \x03(\v2\x16.proctor.v1.CrashedRunR\x06recent\x12$\n" +
+	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12(\n" +
+	"\x04core\x18\x0e \x01(\v2\x14.proctor.v1.CoreDumpR\x04core\x12\x16\n" +
+	"\x06output\x18\x0f \x03(\tR\x06output\x120\n" +
+	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\"\x98\x01\n" +
+	"\n" +
+	"CrashedRun\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x10\n" +
+	"\x03pid\x18\x04 \x01(\rR\x03pid\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"Q\n" +
+	"\bCoreDump\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\"^\n" +
+	"\fOtherFailure\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\"Y\n" +
 	"\x12ApplyConfigRequest\x12*\n" +
 	"\x06config\x18\x01 \x01(\v2\x12.proctor.v1.ConfigR\x06config\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\";\n" +
@@ -7231,7 +8299,27 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eHEALTH_UNKNOWN\x10\x01\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x02\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x03\x12\x14\n" +
-	"\x10HEALTH_UNHEALTHY\x10\x04*{\n" +
+	"\x10HEALTH_UNHEALTHY\x10\x04*\x80\x02\n" +
+	"\x06RunEnd\x12\x17\n" +
+	"\x13RUN_END_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fRUN_END_RUNNING\x10\x01\x12\x10\n" +
+	"\fRUN_END_EXIT\x10\x02\x12\x12\n" +
+	"\x0eRUN_END_SIGNAL\x10\x03\x12\x0f\n" +
+	"\vRUN_END_OOM\x10\x04\x12\x11\n" +
+	"\rRUN_END_LIMIT\x10\x05\x12\x15\n" +
+	"\x11RUN_END_UNHEALTHY\x10\x06\x12\x11\n" +
+	"\rRUN_END_SPAWN\x10\a\x12\x11\n" +
+	"\rRUN_END_FAULT\x10\b\x12\x14\n" +
+	"\x10RUN_END_OPERATOR\x10\t\x12\x16\n" +
+	"\x12RUN_END_SUPERVISOR\x10\n" +
+	"\x12\x13\n" +
+	"\x0fRUN_END_UNKNOWN\x10\v*r\n" +
+	"\n" +
+	"RunTrigger\x12\x1b\n" +
+	"\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11RUN_TRIGGER_START\x10\x01\x12\x17\n" +
+	"\x13RUN_TRIGGER_COMMAND\x10\x02\x12\x17\n" +
+	"\x13RUN_TRIGGER_RESTART\x10\x03*{\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACTION_KEEP\x10\x01\x12\x0e\n" +
@@ -7243,7 +8331,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
-	"\rSTREAM_STDERR\x10\x022\xd4\r\n" +
+	"\rSTREAM_STDERR\x10\x022\xbe\x0f\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -7260,7 +8348,10 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\bGetGraph\x12\x1b.proctor.v1.GetGraphRequest\x1a\x1c.proctor.v1.GetGraphResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSupervisor\x12 .proctor.v1.GetSupervisorRequest\x1a!.proctor.v1.GetSupervisorResponse\"\x03\x90\x02\x01\x12\\\n" +
-	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12N\n" +
+	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\aGetRuns\x12\x1a.proctor.v1.GetRunsRequest\x1a\x1b.proctor.v1.GetRunsResponse\"\x03\x90\x02\x01\x12S\n" +
+	"\vListCrashes\x12\x1e.proctor.v1.ListCrashesRequest\x1a\x1f.proctor.v1.ListCrashesResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\bGetCrash\x12\x1b.proctor.v1.GetCrashRequest\x1a\x1c.proctor.v1.GetCrashResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\vApplyConfig\x12\x1e.proctor.v1.ApplyConfigRequest\x1a\x1f.proctor.v1.ApplyConfigResponse\x12Q\n" +
 	"\fReloadConfig\x12\x1f.proctor.v1.ReloadConfigRequest\x1a .proctor.v1.ReloadConfigResponse\x12P\n" +
 	"\vWatchEvents\x12\x1e.proctor.v1.WatchEventsRequest\x1a\x1f.proctor.v1.WatchEventsResponse0\x01\x12G\n" +
@@ -7278,254 +8369,289 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 	return file_proctor_v1_proctor_proto_rawDescData
 }
 
-var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
+var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
-	(Action)(0),                      // 2: proctor.v1.Action
-	(Stream)(0),                      // 3: proctor.v1.Stream
-	(*Error)(nil),                    // 4: proctor.v1.Error
-	(*Problem)(nil),                  // 5: proctor.v1.Problem
-	(*StringList)(nil),               // 6: proctor.v1.StringList
-	(*OutputConfig)(nil),             // 7: proctor.v1.OutputConfig
-	(*CollectorConfig)(nil),          // 8: proctor.v1.CollectorConfig
-	(*Dependency)(nil),               // 9: proctor.v1.Dependency
-	(*GroupConfig)(nil),              // 10: proctor.v1.GroupConfig
-	(*ResourceLimits)(nil),           // 11: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 12: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 13: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 14: proctor.v1.Config
-	(*Exit)(nil),                     // 15: proctor.v1.Exit
-	(*Totals)(nil),                   // 16: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 17: proctor.v1.CollectorStatus
-	(*GroupStatus)(nil),              // 18: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 19: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 20: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 21: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 22: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 23: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 24: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 25: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 26: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 27: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 28: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 29: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 30: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 31: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 32: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 33: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 34: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 35: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 36: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 37: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 38: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 39: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 40: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 41: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 42: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 43: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 44: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 45: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 46: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 47: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 48: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 49: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 50: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 51: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 52: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 53: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 54: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 55: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 56: proctor.v1.DescribeActorsResponse
-	(*ApplyConfigRequest)(nil),       // 57: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 58: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 59: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 60: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 61: proctor.v1.Plan
-	(*Change)(nil),                   // 62: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 63: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 64: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 65: proctor.v1.Event
-	(*Added)(nil),                    // 66: proctor.v1.Added
-	(*Removed)(nil),                  // 67: proctor.v1.Removed
-	(*StateChanged)(nil),             // 68: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 69: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 70: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 71: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 72: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 73: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 74: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 75: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 76: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 77: proctor.v1.Audited
-	(*OutputLost)(nil),               // 78: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 79: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 80: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 81: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 82: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 83: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 84: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 85: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 86: proctor.v1.LogGap
-	(*GroupRestarting)(nil),          // 87: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 88: proctor.v1.GroupEnded
-	nil,                              // 89: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 90: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 91: proctor.v1.Config.CollectorsEntry
-	nil,                              // 92: proctor.v1.Config.GroupsEntry
-	nil,                              // 93: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 94: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 95: google.protobuf.Timestamp
+	(RunEnd)(0),                      // 2: proctor.v1.RunEnd
+	(RunTrigger)(0),                  // 3: proctor.v1.RunTrigger
+	(Action)(0),                      // 4: proctor.v1.Action
+	(Stream)(0),                      // 5: proctor.v1.Stream
+	(*Error)(nil),                    // 6: proctor.v1.Error
+	(*Problem)(nil),                  // 7: proctor.v1.Problem
+	(*StringList)(nil),               // 8: proctor.v1.StringList
+	(*OutputConfig)(nil),             // 9: proctor.v1.OutputConfig
+	(*CollectorConfig)(nil),          // 10: proctor.v1.CollectorConfig
+	(*Dependency)(nil),               // 11: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 12: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 13: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 14: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 15: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 16: proctor.v1.Config
+	(*Exit)(nil),                     // 17: proctor.v1.Exit
+	(*Totals)(nil),                   // 18: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 19: proctor.v1.CollectorStatus
+	(*GroupStatus)(nil),              // 20: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 21: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 22: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 23: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 24: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 25: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 26: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 27: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 28: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 29: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 30: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 31: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 32: proctor.v1.SignalCollectorResponse
+	(*RemoveCollectorRequest)(nil),   // 33: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 34: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 35: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 36: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 37: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 38: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 39: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 40: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 41: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 42: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 43: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 44: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 45: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 46: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 47: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 48: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 49: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 50: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 51: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 52: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 53: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 54: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 55: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 56: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 57: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 58: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 59: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 60: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 61: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 62: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 63: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 64: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 65: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 66: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 67: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 68: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 69: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 70: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 71: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 72: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 73: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 74: proctor.v1.Plan
+	(*Change)(nil),                   // 75: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 76: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 77: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 78: proctor.v1.Event
+	(*Added)(nil),                    // 79: proctor.v1.Added
+	(*Removed)(nil),                  // 80: proctor.v1.Removed
+	(*StateChanged)(nil),             // 81: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 82: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 83: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 84: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 85: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 86: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 87: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 88: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 89: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 90: proctor.v1.Audited
+	(*OutputLost)(nil),               // 91: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 92: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 93: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 94: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 95: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 96: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 97: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 98: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 99: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 100: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 101: proctor.v1.GroupEnded
+	nil,                              // 102: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 103: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 104: proctor.v1.Config.CollectorsEntry
+	nil,                              // 105: proctor.v1.Config.GroupsEntry
+	nil,                              // 106: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 107: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 108: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
-	5,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
-	6,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
-	6,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	89,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
-	7,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
-	6,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	11,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	12,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	12,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	12,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	9,   // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
-	9,   // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
-	6,   // 13: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	90,  // 14: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	7,   // 15: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	13,  // 16: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	91,  // 17: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	92,  // 18: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	95,  // 19: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	7,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
+	8,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
+	8,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
+	102, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	9,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
+	8,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
+	13,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	14,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	14,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	14,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	11,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	11,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	8,   // 13: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	103, // 14: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	9,   // 15: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	15,  // 16: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	104, // 17: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	105, // 18: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	108, // 19: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
 	0,   // 20: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	95,  // 21: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	95,  // 22: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	95,  // 23: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	15,  // 24: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	108, // 21: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	108, // 22: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	108, // 23: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	17,  // 24: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
 	1,   // 25: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	16,  // 26: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	95,  // 27: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	18,  // 26: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	108, // 27: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
 	0,   // 28: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	95,  // 29: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	8,   // 30: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	15,  // 31: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	37,  // 32: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	17,  // 33: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	17,  // 34: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	18,  // 35: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	44,  // 36: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	108, // 29: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	10,  // 30: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	17,  // 31: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	39,  // 32: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	19,  // 33: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	19,  // 34: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	20,  // 35: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	46,  // 36: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
 	0,   // 37: proctor.v1.Node.state:type_name -> proctor.v1.State
-	9,   // 38: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	9,   // 39: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	95,  // 40: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	95,  // 41: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	95,  // 42: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	11,  // 38: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	11,  // 39: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	108, // 40: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	108, // 41: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	108, // 42: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
 	1,   // 43: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	17,  // 44: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	8,   // 45: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	95,  // 46: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	51,  // 47: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	52,  // 48: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	53,  // 49: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	19,  // 44: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	10,  // 45: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	108, // 46: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	53,  // 47: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	54,  // 48: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	55,  // 49: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
 	0,   // 50: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	54,  // 51: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	14,  // 52: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	61,  // 53: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	61,  // 54: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	62,  // 55: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	2,   // 56: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	4,   // 57: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	95,  // 58: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	65,  // 59: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	95,  // 60: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	66,  // 61: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	67,  // 62: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	68,  // 63: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	69,  // 64: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	70,  // 65: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	71,  // 66: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	72,  // 67: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	73,  // 68: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	74,  // 69: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	75,  // 70: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	76,  // 71: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	77,  // 72: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	78,  // 73: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	79,  // 74: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	80,  // 75: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	81,  // 76: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	87,  // 77: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	88,  // 78: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 79: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 80: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	95,  // 81: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	15,  // 82: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	95,  // 83: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	4,   // 84: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 85: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 86: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	95,  // 87: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	95,  // 88: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	3,   // 89: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	93,  // 90: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	85,  // 91: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	94,  // 92: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	95,  // 93: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	3,   // 94: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	86,  // 95: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	4,   // 96: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	82,  // 97: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	8,   // 98: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	10,  // 99: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	82,  // 100: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	82,  // 101: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	19,  // 102: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	21,  // 103: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	23,  // 104: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	25,  // 105: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	27,  // 106: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	29,  // 107: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	31,  // 108: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	33,  // 109: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	35,  // 110: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	38,  // 111: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	40,  // 112: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	45,  // 113: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	42,  // 114: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	47,  // 115: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	49,  // 116: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	55,  // 117: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	57,  // 118: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	59,  // 119: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	63,  // 120: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	83,  // 121: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	20,  // 122: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	22,  // 123: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	24,  // 124: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	26,  // 125: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	28,  // 126: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	30,  // 127: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	32,  // 128: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	34,  // 129: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	36,  // 130: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	39,  // 131: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	41,  // 132: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	46,  // 133: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	43,  // 134: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	48,  // 135: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	50,  // 136: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	56,  // 137: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	58,  // 138: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	60,  // 139: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	64,  // 140: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	84,  // 141: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	122, // [122:142] is the sub-list for method output_type
-	102, // [102:122] is the sub-list for method input_type
-	102, // [102:102] is the sub-list for extension type_name
-	102, // [102:102] is the sub-list for extension extendee
-	0,   // [0:102] is the sub-list for field type_name
+	56,  // 51: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	61,  // 52: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	108, // 53: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	3,   // 54: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	2,   // 55: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	17,  // 56: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	108, // 57: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	66,  // 58: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	66,  // 59: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	108, // 60: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	108, // 61: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	67,  // 62: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	17,  // 63: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	68,  // 64: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	69,  // 65: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	108, // 66: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	108, // 67: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	16,  // 68: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	74,  // 69: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	74,  // 70: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	75,  // 71: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	4,   // 72: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	6,   // 73: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	108, // 74: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	78,  // 75: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	108, // 76: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	79,  // 77: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	80,  // 78: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	81,  // 79: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	82,  // 80: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	83,  // 81: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	84,  // 82: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	85,  // 83: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	86,  // 84: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	87,  // 85: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	88,  // 86: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	89,  // 87: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	90,  // 88: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	91,  // 89: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	92,  // 90: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	93,  // 91: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	94,  // 92: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	100, // 93: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	101, // 94: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 95: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 96: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	108, // 97: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	17,  // 98: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	108, // 99: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	6,   // 100: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 101: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 102: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	108, // 103: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	108, // 104: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	5,   // 105: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	106, // 106: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	98,  // 107: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	107, // 108: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	108, // 109: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	5,   // 110: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	99,  // 111: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	6,   // 112: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	95,  // 113: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	10,  // 114: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	12,  // 115: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	95,  // 116: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	95,  // 117: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	21,  // 118: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	23,  // 119: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	25,  // 120: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	27,  // 121: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	29,  // 122: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	31,  // 123: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	33,  // 124: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	35,  // 125: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	37,  // 126: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	40,  // 127: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	42,  // 128: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	47,  // 129: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	44,  // 130: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	49,  // 131: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	51,  // 132: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	57,  // 133: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	59,  // 134: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	62,  // 135: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	64,  // 136: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	70,  // 137: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	72,  // 138: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	76,  // 139: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	96,  // 140: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	22,  // 141: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	24,  // 142: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	26,  // 143: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	28,  // 144: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	30,  // 145: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	32,  // 146: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	34,  // 147: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	36,  // 148: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	38,  // 149: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	41,  // 150: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	43,  // 151: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	48,  // 152: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	45,  // 153: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	50,  // 154: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	52,  // 155: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	58,  // 156: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	60,  // 157: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	63,  // 158: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	65,  // 159: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	71,  // 160: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	73,  // 161: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	77,  // 162: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	97,  // 163: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	141, // [141:164] is the sub-list for method output_type
+	118, // [118:141] is the sub-list for method input_type
+	118, // [118:118] is the sub-list for extension type_name
+	118, // [118:118] is the sub-list for extension extendee
+	0,   // [0:118] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -7537,7 +8663,7 @@ func file_proctor_v1_proctor_proto_init() {
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[6].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[7].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[61].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[72].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -7557,7 +8683,7 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
-	file_proctor_v1_proctor_proto_msgTypes[81].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[92].OneofWrappers = []any{
 		(*LogRecord_Text)(nil),
 		(*LogRecord_Bytes)(nil),
 		(*LogRecord_Gap)(nil),
@@ -7568,8 +8694,8 @@ func file_proctor_v1_proctor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   91,
+			NumEnums:      6,
+			NumMessages:   102,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
