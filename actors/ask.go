@@ -35,7 +35,45 @@ func (s *Supervisor) Ask(ctx context.Context, command any) (reply any, err error
 		}
 		command = messages.ApplyConfig{Config: cfg, DryRun: m.DryRun}
 	}
+	switch m := command.(type) {
+	case messages.GetRuns:
+		return s.whatHasBeen(ctx, m, m.ID)
+	case messages.ListCrashes:
+		return s.whatHasBeen(ctx, m, m.ID)
+	case messages.GetCrash:
+		return s.whatHasBeen(ctx, m, "")
+	}
 	return ask(ctx, s.done, s.system, s.pid, command)
+}
+
+// whatHasBeen answers from the records, which may know more ids than the
+// supervisor: those of collectors that were removed.
+func (s *Supervisor) whatHasBeen(ctx context.Context, command any, id string) (any, error) {
+	if s.runs == nil {
+		op, id := messages.Subject(command)
+		return nil, &messages.Error{Op: op, ID: id, Kind: messages.InvalidState, State: messages.Running, Text: "this supervisor keeps no records of runs"}
+	}
+	reply, err := s.runs.Answer(ctx, command)
+	if err != nil || id == "" {
+		return reply, err
+	}
+	known := false
+	switch r := reply.(type) {
+	case messages.RunsReply:
+		known = len(r.Runs) > 0
+	case messages.CrashesReply:
+		known = len(r.Crashes) > 0
+	}
+	if !known {
+		_, err := ask(ctx, s.done, s.system, s.pid, messages.GetStatus{ID: id})
+		var e *messages.Error
+		if errors.As(err, &e) {
+			failed := *e
+			failed.Op, _ = messages.Subject(command)
+			return nil, &failed
+		}
+	}
+	return reply, nil
 }
 
 // ask sends a command, with its origin beside it, and waits for the answer. Gone,

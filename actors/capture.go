@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"regexp"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/proctord/proctor/collector/capture/forward"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/platform"
 )
 
 // A Capture keeps what collectors write, and reads it again. Its methods may be
@@ -29,6 +29,7 @@ type Capture struct {
 	// only looks them up.
 	mu         sync.Mutex
 	forwarders map[string]*forward.Forwarder
+	host       platform.Host // starts the programs that are given output; nil: no supervisor has come yet
 }
 
 // OpenCapture opens the place where output is kept: a directory that is made if
@@ -46,51 +47,60 @@ func OpenCapture(stateDir string, stdout, stderr io.Writer) (*Capture, error) {
 	}, nil
 }
 
+// StateDir is the directory that it was opened with.
+func (c *Capture) StateDir() string { return c.stateDir }
+
+// StopForwarding gives what collectors wrote last to those who are given copies, as
+// far as they take it within some seconds, and lets go of them. It is for when all
+// collectors have ended, and comes before the host is closed that has started the
+// programs among them. Close does it, too.
+func (c *Capture) StopForwarding() {
+	c.mu.Lock()
+	all := c.forwarders
+	c.forwarders = map[string]*forward.Forwarder{}
+	c.mu.Unlock()
+	var stopped sync.WaitGroup
+	for _, f := range all {
+		stopped.Go(func() { _ = f.Close() })
+	}
+	stopped.Wait()
+}
+
 // Close stores what there still is, and releases everything. The error says what
 // could not be stored.
 func (c *Capture) Close() error {
 	err := c.store.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, f := range c.forwarders {
-		_ = f.Close()
-	}
-	clear(c.forwarders)
+	c.StopForwarding()
 	c.stdout.flush(time.Second)
 	c.stderr.flush(time.Second)
 	return err
 }
 
-// Logs reads what collectors have written: those with these ids, or all. With
-// q.Follow it ends with ctx. An error is about the collector that the record
-// beside it names; the others are read all the same.
-func (c *Capture) Logs(ctx context.Context, ids []string, q capture.Query) iter.Seq2[capture.Record, error] {
-	return func(yield func(capture.Record, error) bool) {
-		logs := c.store.Logs()
-		for _, id := range ids {
-			if !slices.ContainsFunc(logs, func(l capture.Log) bool { return l.ID == id }) &&
-				!yield(capture.Record{ID: id}, &messages.Error{Op: "logs", ID: id, Kind: messages.ProcessNotFound, Text: "nothing has been captured of it"}) {
-				return
-			}
-		}
-		if len(ids) > 0 {
-			logs = slices.DeleteFunc(logs, func(l capture.Log) bool { return !slices.Contains(ids, l.ID) })
-		}
-		for r, err := range c.store.Read(ctx, logs, q) {
-			if err != nil {
-				err = &messages.Error{Op: "logs", ID: r.ID, Kind: messages.IO, Err: err}
-			}
-			if !yield(r, err) {
-				return
-			}
+// LastLines are the last lines that one process of a collector has written, both
+// streams in order: that with this incarnation number, from then on. It blocks.
+func (c *Capture) LastLines(id string, incarnation uint64, from time.Time, lines int) []string {
+	var all []string
+	// A record has the time when it was read, which may be before the start is known.
+	q := capture.Query{Run: incarnation, Since: from.Add(-time.Second), Last: lines}
+	for r, err := range c.Logs(context.Background(), []string{id}, q) { //nolint:forbidigo // it reads what is there, and waits for nobody
+		if err == nil && r.Gap == nil {
+			all = append(all, strings.Split(string(r.Text), "\n")...)
 		}
 	}
+	return all
 }
 
 // OwnLog is where the log of the program itself can be written: a file, rotated
 // as output is. Writing to it never blocks.
 func (c *Capture) OwnLog(path string) io.Writer {
 	return c.store.Writer("log", capture.Settings{Path: path})
+}
+
+// startsWith has the programs that are given output started by h.
+func (c *Capture) startsWith(h platform.Host) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.host = h
 }
 
 // record makes the recording of one process. It is called by a collector's actor.
@@ -143,7 +153,7 @@ func (c *Capture) forwarder(also string) capture.Forwarder {
 	if f := c.forwarders[also]; f != nil {
 		return f
 	}
-	f, err := forward.Of(also)
+	f, err := forward.Of(also, c.host)
 	if err != nil {
 		return nil // the configuration is valid
 	}

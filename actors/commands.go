@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 )
@@ -22,6 +23,15 @@ type Backend interface {
 	// EventsSince returns what happens, in order, from since on, until ctx is
 	// done or the supervisor has ended. See [Commands.EventsSince].
 	EventsSince(ctx context.Context, since messages.Since) (iter.Seq[messages.Event], error)
+
+	// Logs reads what collectors have written, that of several in the order of
+	// time: range over it. Ids may be patterns ("web-*"); none: all collectors of
+	// which there is something. A record is valid until the next one. An error is
+	// about the collector that the record beside it names, or about all where it
+	// names none; it does not end the reading of others. With q.Follow it goes on
+	// with what comes, until ctx is done or the supervisor's end. However slowly
+	// the records are taken, no collector and nobody else waits for that.
+	Logs(ctx context.Context, ids []string, q capture.Query) iter.Seq2[capture.Record, error]
 }
 
 // Commands are the commands of package messages as methods: each is one message
@@ -173,6 +183,26 @@ func (c Commands) Inspect(ctx context.Context, id string) (messages.Inspection, 
 // supervisor is well.
 func (c Commands) Info(ctx context.Context) (messages.SupervisorInfo, error) {
 	return request(ctx, c.Ask, messages.GetSupervisor{})
+}
+
+// Runs are the last runs of a collector, the newest first, also of one that was
+// removed, and of earlier lives of the supervisor: at most last of them, or with 0
+// all that there are records of.
+func (c Commands) Runs(ctx context.Context, id string, last int) ([]messages.Run, error) {
+	reply, err := request(ctx, c.Ask, messages.GetRuns{ID: id, Last: last})
+	return reply.Runs, err
+}
+
+// Crashes are the crash reports, the last crash first: those of one collector, or
+// with an empty id all.
+func (c Commands) Crashes(ctx context.Context, id string) ([]messages.Crash, error) {
+	reply, err := request(ctx, c.Ask, messages.ListCrashes{ID: id})
+	return reply.Crashes, err
+}
+
+// Crash is one crash report.
+func (c Commands) Crash(ctx context.Context, number uint64) (messages.Crash, error) {
+	return request(ctx, c.Ask, messages.GetCrash{Number: number})
 }
 
 // Apply puts another configuration in force (a reload), and returns when that

@@ -16,6 +16,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
+	"github.com/proctord/proctor/actors/runs"
 	"github.com/proctord/proctor/collector"
 	"github.com/proctord/proctor/collector/notify"
 	"github.com/proctord/proctor/collector/probe"
@@ -41,6 +42,7 @@ type options struct {
 	random  func() float64
 	source  func(context.Context) (config.Config, error)
 	capture *Capture
+	runs    *runs.Store
 	child   func(id string, o collector.Options) *actor.Props
 	ask     func(ctx context.Context, p config.Probe, spec platform.Spec) error
 	listen  func(hear func(notify.Message)) notify.Socket
@@ -103,6 +105,10 @@ func WithOutput(stdout, stderr *os.File) Option {
 // stays the caller's to close, after the supervisor. Nil: nothing is kept.
 func WithCapture(c *Capture) Option { return func(o *options) { o.capture = c } }
 
+// WithRuns has each process recorded by r, which stays the caller's to close, after
+// the supervisor. Without it, or with nil, there are no records.
+func WithRuns(r *runs.Store) Option { return func(o *options) { o.runs = r } }
+
 // WithEnvironment is the environment that a collector's settings are added to.
 // Without it: this program's own.
 func WithEnvironment(env []string) Option { return func(o *options) { o.env = env } }
@@ -155,18 +161,18 @@ func settle(opts []Option) *options {
 	return o
 }
 
-func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
-	var subscribers []*actor.PID
-	if subscriber != nil {
-		subscribers = append(subscribers, subscriber)
-	}
+func (o *options) props(cfg config.Config, subscribers ...*actor.PID) *actor.Props {
 	ask := o.ask
 	if ask == nil {
 		ask = prober(o.host)
 	}
 	children := collector.Options{Host: o.host, Ask: ask, Listen: o.listen, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
 	if o.capture != nil {
+		o.capture.startsWith(o.host)
 		children.Record = o.capture.record
+	}
+	if r := o.runs; r != nil {
+		children.Launched = func(l collector.Launch) { r.Launched(runs.Launch(l)) }
 	}
 	return supervisor.Props(supervisor.Options{
 		Config:      cfg,
@@ -183,7 +189,7 @@ func (o *options) props(cfg config.Config, subscriber *actor.PID) *actor.Props {
 // and the host, which [WithHost] must name, stays the application's to close,
 // after the actor has ended.
 func Props(cfg config.Config, opts ...Option) *actor.Props {
-	return settle(opts).props(cfg, nil)
+	return settle(opts).props(cfg)
 }
 
 // Supervisor is a running supervisor. Its methods, [Commands] among them, may be
@@ -197,6 +203,10 @@ type Supervisor struct {
 	done   chan struct{}   // closed when the supervisor's actor has ended
 	logged <-chan struct{} // closed when all that it said is in the log
 	source func(context.Context) (config.Config, error)
+
+	capture *Capture    // nil: nothing is kept
+	runs    *runs.Store // nil: nothing is recorded
+	tap     *actor.PID  // by which that hears of events
 
 	closing sync.Once // Close is called by anybody, and does its work once
 	release func() error
@@ -212,7 +222,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	}
 	o := settle(opts)
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
-	s.Commands, s.source = Commands{s}, o.source
+	s.Commands, s.source, s.capture, s.runs = Commands{s}, o.source, o.capture, o.runs
 	if o.host == nil {
 		host, err := platform.New(platform.Options{Guardian: true})
 		if err != nil {
@@ -230,9 +240,17 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 		}
 	}
 	spawned := make(chan *actor.PID, 1)
+	var subscribers []*actor.PID
+	if s.runs != nil {
+		s.tap = newTap(s.system, s.runs.Happened)
+		subscribers = append(subscribers, s.tap)
+	}
 	subscriber, logged := startLog(s.system, o.logger, s.done)
 	s.logged = logged
-	guard, err := s.system.Root.SpawnNamed(guardian(o.props(cfg, subscriber), spawned, s.done), o.name)
+	if subscriber != nil {
+		subscribers = append(subscribers, subscriber)
+	}
+	guard, err := s.system.Root.SpawnNamed(guardian(o.props(cfg, subscribers...), spawned, s.done), o.name)
 	if err != nil {
 		close(s.done)
 		return nil, errors.Join(&messages.Error{Op: "supervise", Kind: messages.Internal, Text: "the actor " + o.name + " could not be spawned", Err: err}, s.release())
@@ -283,6 +301,12 @@ func (s *Supervisor) Close() error {
 		s.system.Root.Stop(s.guard)
 		<-s.done
 		<-s.logged
+		if s.capture != nil {
+			s.capture.StopForwarding() // as long as there is a host for it
+		}
+		if s.tap != nil {
+			s.system.ProcessRegistry.Remove(s.tap)
+		}
 		s.closed = s.release()
 	})
 	return s.closed

@@ -259,8 +259,8 @@ func TestWhatFingersKnowIsUnderstood(t *testing.T) {
 		if c.Flags().Lookup("follow") == nil && c.Flags().ShorthandLookup("f") != nil {
 			t.Errorf("%s: -f is something else than follow", c.CommandPath())
 		}
-		if f := c.Flags().ShorthandLookup("n"); f != nil && c.Name() != "logs" {
-			t.Errorf("%s: -n is for logs only", c.CommandPath())
+		if f := c.Flags().ShorthandLookup("n"); f != nil && c.Name() != "logs" && c.Name() != "why" {
+			t.Errorf("%s: -n is for the last lines of logs, and the last runs of why, only", c.CommandPath())
 		}
 	})
 }

@@ -2,15 +2,16 @@ package cmd
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"maps"
 	"os"
-	"os/signal"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -45,14 +46,18 @@ type logsFlags struct {
 	timestamps, noColor  bool
 }
 
-func logsCommand() *cobra.Command {
+func (a *app) logsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "logs [ID…]",
 		Aliases: []string{"log", "tail"},
 		Short:   "Show what collectors have written",
 		Long: `Logs shows what collectors have written, through rotated and compressed files,
 that of several in the order of time. An ID may be a pattern ("web-*"); without
-one it is all of them. It needs no running supervisor.
+one it is all of them.
+
+It reads the files in the state directory, and needs no running supervisor for
+that. What is not there, or may not be read, it has the supervisor read; so it does
+where --socket names one, or PROCTOR_SOCKET does and PROCTOR_STATE_DIR is not set.
 
 On a terminal, escape sequences and other control characters that a collector has
 written are shown, not obeyed. Where lines are missing, as a disk was full or too
@@ -67,11 +72,14 @@ EXIT STATUS
   2  wrong usage
   3  nothing of a collector with this id is there
   7  the configuration cannot work
+  8  not permitted
+  9  no supervisor answers
 `,
 		Example: `  proctor logs -f
   proctor logs procmond -n 50
   proctor logs web-1 --since 1h --grep 'error|panic' --stderr
   proctor logs web-1 --previous`,
+		ValidArgsFunction: a.completeIDs(nil),
 	}
 	var o logsFlags
 	f := c.Flags()
@@ -105,16 +113,95 @@ EXIT STATUS
 		if err != nil {
 			return err
 		}
-		logs, err := o.logs(c.ErrOrStderr(), args)
+		ctx, stop := a.interruptible(c.Context())
+		defer stop()
+		p := newPrinter(c.OutOrStdout(), *format, &o)
+		q.Begin, q.Idle = p.begin, p.idle
+		records, end, err := a.records(ctx, c, &o, args, q)
 		if err != nil {
 			return err
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		p := newPrinter(c.OutOrStdout(), *format, &o, logs)
-		return p.all(c.ErrOrStderr(), capture.Read(ctx, logs, q), q, o.showOffset)
+		defer end()
+		return p.all(c.ErrOrStderr(), records, q, o.showOffset)
 	}
 	return c
+}
+
+// records reads files, or has the supervisor read them. End is to be called when
+// that is over.
+func (a *app) records(ctx context.Context, c *cobra.Command, o *logsFlags, ids []string, q capture.Query) (records iter.Seq2[capture.Record, error], end func(), err error) {
+	files := o.file != "" || o.stateDir != "" || o.own
+	named := c.Flags().Changed("socket")
+	if named && files {
+		return nil, nil, errors.New("--socket has the supervisor read the logs, and -c, --state-dir and --self have files read: use one of them")
+	}
+	var logs []capture.Log
+	if !named && (files || a.getenv("PROCTOR_SOCKET") == "" || a.getenv(config.StateDirVariable) != "") {
+		if logs, err = o.logs(c.ErrOrStderr(), ids); err == nil && (files || readable(logs)) {
+			q.More = o.more(logs, ids)
+			return capture.Read(ctx, logs, q), func() {}, nil
+		}
+		var nothing absence
+		if err != nil && (files || !errors.Is(err, messages.ProcessNotFound) && !errors.As(err, &nothing)) {
+			return nil, nil, err
+		}
+	}
+	conn, dialErr := a.dial(ctx, a.socket)
+	switch {
+	case dialErr == nil:
+	case err != nil && !named: // what is wrong with the files says more
+		return nil, nil, err
+	case logs != nil && errors.Is(dialErr, actors.ErrNoSupervisor): // let the system say what may not be read
+		return capture.Read(ctx, logs, q), func() {}, nil
+	default:
+		return nil, nil, a.unreachable(dialErr)
+	}
+	remote := &call{app: a, op: "logs", ctx: ctx, connection: conn}
+	return func(yield func(capture.Record, error) bool) {
+		for r, err := range conn.Logs(ctx, ids, q) {
+			if !yield(r, a.unreachable(remote.explain(err))) {
+				return
+			}
+		}
+		if q.Follow && ctx.Err() == nil {
+			yield(capture.Record{}, &messages.Error{Op: "logs", Kind: messages.Internal, Text: "the supervisor has ended", Err: errEnded})
+		}
+	}, func() { _ = conn.Close() }, nil
+}
+
+// readable reports whether this user may read all of these.
+func readable(logs []capture.Log) bool {
+	for _, log := range logs {
+		f, err := os.Open(log.Path)
+		if errors.Is(err, fs.ErrPermission) {
+			return false
+		}
+		_ = f.Close()
+	}
+	return true
+}
+
+// more finds the logs that have come into being since.
+func (o *logsFlags) more(logs []capture.Log, ids []string) func() []capture.Log {
+	if o.own || len(logs) == 0 {
+		return nil
+	}
+	dir := filepath.Dir(logs[0].Path)
+	var looked time.Time
+	return func() []capture.Log {
+		info, err := os.Stat(dir)
+		if err != nil || info.ModTime().Equal(looked) {
+			return nil
+		}
+		looked = info.ModTime()
+		all, _ := capture.Find(dir)
+		return slices.DeleteFunc(all, func(log capture.Log) bool {
+			return len(ids) > 0 && !slices.ContainsFunc(ids, func(id string) bool {
+				match, err := path.Match(id, log.ID)
+				return match && err == nil
+			})
+		})
+	}
 }
 
 // query is what the flags ask for.
@@ -224,14 +311,13 @@ func (o *logsFlags) logs(stderr io.Writer, ids []string) ([]capture.Log, error) 
 			found[id] = capture.Log{ID: id, Path: set.Path, Format: set.Format}
 		}
 	}
-	paths, err := filepath.Glob(filepath.Join(dir, "logs", "*.log"))
+	there, err := capture.Find(filepath.Join(dir, "logs"))
 	if err != nil {
 		return nil, failed{err}
 	}
-	for _, file := range paths {
-		id := strings.TrimSuffix(filepath.Base(file), ".log")
-		if _, known := found[id]; !known {
-			found[id] = capture.Log{ID: id, Path: file, Format: capture.JSON}
+	for _, log := range there {
+		if _, known := found[log.ID]; !known {
+			found[log.ID] = log
 		}
 	}
 	all := slices.Sorted(maps.Keys(found))
@@ -262,10 +348,15 @@ func (o *logsFlags) logs(stderr io.Writer, ids []string) ([]capture.Log, error) 
 		logs = append(logs, found[id])
 	}
 	if len(logs) == 0 {
-		return nil, failed{errors.New("no collector has written anything yet: there is nothing in " + filepath.Join(dir, "logs"))}
+		return nil, failed{absence("no collector has written anything yet: there is nothing in " + filepath.Join(dir, "logs"))}
 	}
 	return logs, nil
 }
+
+// absence is an error that says that nothing is there at all.
+type absence string
+
+func (a absence) Error() string { return string(a) }
 
 // A printer shows records.
 type printer struct {
@@ -274,7 +365,10 @@ type printer struct {
 	harmless bool // control characters are shown, not obeyed
 	color    bool
 	times    bool
-	names    map[string]string // what a line of a collector begins with; empty: there is only one
+	names    map[string]string // what a line of a collector begins with; nil: there is only one
+	known    []string          // the ids that there are
+	from     capture.Cursor    // where the reading of each began
+	width    int               // of the longest
 	open     string            // whose line has not ended
 	line     []byte
 }
@@ -282,40 +376,57 @@ type printer struct {
 // colors are those that can be told apart on any background.
 var colors = []string{"36", "33", "32", "35", "34", "96", "93", "92", "95", "94"}
 
-func newPrinter(w io.Writer, format string, o *logsFlags, logs []capture.Log) *printer {
+func newPrinter(w io.Writer, format string, o *logsFlags) *printer {
 	f, isFile := w.(*os.File)
 	terminal := isFile && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 	_, noColor := os.LookupEnv("NO_COLOR")
-	p := &printer{
+	return &printer{
 		w: bufio.NewWriterSize(w, 64<<10), format: format, harmless: terminal && !o.raw,
-		color: terminal && !noColor && !o.noColor, times: o.timestamps, names: map[string]string{},
+		color: terminal && !noColor && !o.noColor, times: o.timestamps,
 	}
-	width := 0
-	for _, log := range logs {
-		width = max(width, len(log.ID))
+}
+
+// begin is told whose logs are read.
+func (p *printer) begin(from capture.Cursor) {
+	p.from = from
+	for _, id := range sortedKeys(from) {
+		p.meet(id)
 	}
-	for i, log := range logs {
-		if len(logs) == 1 {
-			break
-		}
-		name := fmt.Sprintf("%-*s | ", width, log.ID)
+}
+
+// meet gives a collector a colour, in the order in which they are met, and lines up
+// the names of all.
+func (p *printer) meet(id string) {
+	p.known = append(p.known, id)
+	p.width = max(p.width, len(id))
+	if len(p.known) == 1 {
+		return
+	}
+	p.names = make(map[string]string, len(p.known))
+	for i, id := range p.known {
+		name := fmt.Sprintf("%-*s | ", p.width, id)
 		if p.color {
 			name = "\x1b[" + colors[i%len(colors)] + "m" + name + "\x1b[0m"
 		}
-		p.names[log.ID] = name
+		p.names[id] = name
 	}
-	return p
 }
+
+// idle is told that all has been given out: it is shown.
+func (p *printer) idle() { _ = p.w.Flush() } // an error comes again with the next write
 
 // all shows records until there are no more.
 func (p *printer) all(stderr io.Writer, records iter.Seq2[capture.Record, error], q capture.Query, showOffset bool) error {
 	cursor := capture.Cursor{}
 	maps.Copy(cursor, q.After)
 	var failure error
-	flush := time.Time{}
 	for r, err := range records {
 		if err != nil {
-			failure = err
+			if e, told := errors.AsType[*messages.Error](err); told && (r.ID == "" || e.Kind == messages.ProcessNotFound) || r.ID == "" {
+				failure = cmp.Or(failure, err) // the others are read all the same
+				continue
+			}
+			failure = exitError(exitFailed)
 			_, _ = fmt.Fprintf(stderr, "proctor: %s: %v\n", r.ID, err)
 			continue
 		}
@@ -325,23 +436,19 @@ func (p *printer) all(stderr io.Writer, records iter.Seq2[capture.Record, error]
 		if showOffset {
 			cursor[r.ID] = r.Position
 		}
-		if q.Follow && time.Since(flush) > 20*time.Millisecond || q.Follow && p.w.Buffered() < 4<<10 {
-			if err := p.w.Flush(); err != nil {
-				return quietPipe(err)
-			}
-			flush = time.Now()
-		}
 	}
 	if err := p.end(); err != nil {
 		return quietPipe(err)
 	}
 	if showOffset {
+		for id, begin := range p.from {
+			if _, shown := cursor[id]; !shown {
+				cursor[id] = begin
+			}
+		}
 		_, _ = fmt.Fprintf(stderr, "offset: %s\n", cursor)
 	}
-	if failure != nil {
-		return exitError(exitFailed)
-	}
-	return nil
+	return failure
 }
 
 // quietPipe is nil for a reader that has seen enough, as head has.
@@ -385,6 +492,9 @@ func (p *printer) text(r capture.Record) {
 	if p.open == "" {
 		if p.times && !r.Time.IsZero() {
 			p.line = append(r.Time.Local().AppendFormat(p.line, "2006-01-02T15:04:05.000Z07:00"), ' ')
+		}
+		if p.names[r.ID] == "" && (len(p.known) != 1 || p.known[0] != r.ID) {
+			p.meet(r.ID)
 		}
 		p.line = append(p.line, p.names[r.ID]...)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/proctord/proctor/actors"
 	"github.com/proctord/proctor/actors/control"
+	"github.com/proctord/proctor/actors/runs"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/config/toml"
 	"github.com/proctord/proctor/messages"
@@ -130,7 +131,11 @@ EXIT STATUS
 				return err
 			}
 		}
-		err = supervise(log, cfg, again, kept, endpoint)
+		records := openRuns(log, cfg, kept)
+		err = supervise(log, cfg, again, kept, records, endpoint)
+		if records != nil {
+			records.Close()
+		}
 		written()
 		if kept != nil {
 			if closeErr := kept.Close(); closeErr != nil {
@@ -236,9 +241,21 @@ func openCapture(log zerolog.Logger, cfg config.Config) (*actors.Capture, error)
 	return kept, nil
 }
 
+// openRuns opens the records of runs, which are beside the output: nil where that
+// is not kept.
+func openRuns(log zerolog.Logger, cfg config.Config, kept *actors.Capture) *runs.Store {
+	if kept == nil {
+		return nil
+	}
+	return runs.Open(runs.Options{
+		Dir: stateDirOf(cfg), Output: kept.LastLines,
+		Notify: func(err error) { log.Error().Msg(err.Error()) },
+	})
+}
+
 // supervise runs until a signal or a command ends it, or a fault. Again reads the
 // configuration once more; nil: it cannot.
-func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Config, error), kept *actors.Capture, endpoint *control.Server) (err error) {
+func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Config, error), kept *actors.Capture, records *runs.Store, endpoint *control.Server) (err error) {
 	// Before anything is started: a signal that comes now must not be lost.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, watched...)
@@ -248,7 +265,7 @@ func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Confi
 	if err != nil {
 		return failed{fmt.Errorf("processes cannot be started on this system: %w", err)}
 	}
-	options := []actors.Option{actors.WithHost(host), actors.WithLogger(log), actors.WithCapture(kept)}
+	options := []actors.Option{actors.WithHost(host), actors.WithLogger(log), actors.WithCapture(kept), actors.WithRuns(records)}
 	if again != nil {
 		options = append(options, actors.WithConfigSource(func(context.Context) (config.Config, error) { return again() }))
 	}

@@ -47,6 +47,10 @@ type Options struct {
 	// is called on goroutines of its own. Spec is that of the collector's process.
 	Ask func(ctx context.Context, probe config.Probe, spec platform.Spec) error
 
+	// Launched, if set, is told of each process that has been executed. It must
+	// not block.
+	Launched func(Launch)
+
 	// Record, if set, makes the recording of what one process writes. Where it
 	// returns nil, Stdout and Stderr are given to the process. Notify is told
 	// what happens to output that cannot be stored; watch, if there is one, is given
@@ -56,6 +60,16 @@ type Options struct {
 	// Listen, if set, makes sockets on which processes tell of themselves; hear is
 	// told what is said. It opens nothing and must not block.
 	Listen func(hear func(notify.Message)) notify.Socket
+}
+
+// A Launch is a process that has just been executed.
+type Launch struct {
+	ID          string
+	Incarnation uint64
+	PID         int
+	At          time.Time
+	Binary      string           // the path that was executed
+	Config      config.Collector // with all defaults
 }
 
 // Props describes the actor of one collector. Whoever spawns an actor from the
@@ -108,6 +122,7 @@ type collector struct {
 	unready              bool   // it has not said yet that it is ready, and nobody has asked it to end
 	unhealthy            string // why it is ended by itself, if that is so
 
+	launching     *config.Collector // what is being started, until it has been executed
 	readiness     config.Readiness
 	isReady       bool          // it has said that it is ready
 	startup       time.Duration // how long it may take to be ready
@@ -280,6 +295,10 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
+		if tell := c.options.Launched; tell != nil && c.launching != nil {
+			tell(Launch{ID: c.id, Incarnation: c.incarnation, PID: c.pid, At: c.startedAt, Binary: n.Path, Config: *c.launching})
+		}
+		c.launching = nil
 		for _, limit := range n.Unmet {
 			ctx.Logger().Warn("a limit is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
 		}
@@ -491,6 +510,7 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle.Event {
 	cfg := m.Config
 	c.incarnation++
+	c.launching = &m.Config
 	c.startup = cfg.StartupTimeout
 	c.kill, c.forceAfter, c.graceful = cfg.ForceTimeout, cfg.ForceTimeout, cfg.GracefulTimeout
 	c.readiness, c.isReady, c.endsUnhealthy = cmp.Or(cfg.Readiness, config.ReadyExec), false, cfg.RestartOnUnhealthy != config.Off

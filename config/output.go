@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -107,7 +108,7 @@ const (
 const AlsoInherit = "inherit"
 
 // AlsoForms says what Output.Also can be.
-const AlsoForms = `"inherit", "journald", "syslog", "syslog+udp://HOST:PORT", "syslog+tcp://HOST:PORT"`
+const AlsoForms = `"inherit", "journald", "syslog", "syslog+udp://HOST:PORT", "syslog+tcp://HOST:PORT", "otlp", "otlp+http://HOST:PORT", "otlp+https://HOST:PORT", "otlp+grpc://HOST:PORT", "command:/PATH ARGUMENT…"`
 
 // under fills in what is zero from the settings for all.
 func (o Output) under(all Output) Output {
@@ -247,15 +248,25 @@ func (f *findings) expression(key, expression string) {
 func alsoFault(also string) string {
 	kind, rest, _ := strings.Cut(also, ":")
 	switch kind {
-	case AlsoInherit, "journald", "syslog":
+	case AlsoInherit, "journald", "syslog", "otlp":
 		if kind == also {
 			return ""
 		}
-	case "syslog+udp", "syslog+tcp":
-		if host, port, ok := strings.Cut(strings.TrimPrefix(rest, "//"), ":"); ok && strings.HasPrefix(rest, "//") && host != "" && port != "" {
+	case "syslog+udp", "syslog+tcp", "otlp+http", "otlp+https", "otlp+grpc":
+		address, ok := strings.CutPrefix(rest, "//")
+		if strings.HasPrefix(kind, "otlp+http") {
+			address, _, _ = strings.Cut(address, "/")
+		}
+		if host, port, err := net.SplitHostPort(address); ok && err == nil && host != "" && port != "" {
 			return ""
 		}
 		return quote(also) + " names no host and port"
+	case "command":
+		words := strings.Fields(rest)
+		if len(words) > 0 && filepath.IsAbs(words[0]) {
+			return ""
+		}
+		return quote(also) + " does not begin with the whole path of a program"
 	}
 	return quote(also) + " is nobody who could be given output"
 }

@@ -298,6 +298,12 @@ func Subject(command any) (op, id string) {
 		return "supervisor", ""
 	case GetGraph:
 		return "graph", ""
+	case GetRuns:
+		return "why", c.ID
+	case ListCrashes:
+		return "crashes", c.ID
+	case GetCrash:
+		return "crashes show", ""
 	case Shutdown:
 		return "shutdown", ""
 	case ListCollectors:

@@ -168,7 +168,7 @@ func (e Exit) String() string {
 		return e.Unhealthy
 	case e.SpawnError != "":
 		return "could not be started: " + e.SpawnError
-	case e.Signal == "SIGKILL" && e.OOMKills > 0 && !e.Forced:
+	case e.OutOfMemory():
 		return "out of memory: killed at its memory limit"
 	case e.Signal != "" && e.CoreDumped:
 		return "signal " + e.Signal + ", core dumped"

@@ -208,12 +208,12 @@ func (h *host) spawner() {
 func (h *host) forkExec(spec *Spec) (int, error) {
 	null := uintptr(h.null)
 	files := []uintptr{null, null, null}
-	for i, f := range []*os.File{spec.Stdout, spec.Stderr} {
+	for i, f := range []*os.File{spec.Stdin, spec.Stdout, spec.Stderr} {
 		if f == nil {
 			continue
 		}
-		if files[i+1] = f.Fd(); files[i+1] == ^uintptr(0) {
-			return 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard output", "standard error"}[i] +
+		if files[i] = f.Fd(); files[i] == ^uintptr(0) {
+			return 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard input", "standard output", "standard error"}[i] +
 				" was closed before the process could be started", Err: os.ErrClosed}
 		}
 	}
@@ -228,6 +228,7 @@ func (h *host) forkExec(spec *Spec) (int, error) {
 		Files: spec.descriptors(files),
 		Sys:   sys,
 	})
+	runtime.KeepAlive(spec.Stdin)
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
 	runtime.KeepAlive(spec.extra)
@@ -415,12 +416,13 @@ var _ Process = (*process)(nil)
 func (p *process) started(pid int, unmet []string) {
 	p.mu.Lock()
 	p.pid, p.phase = pid, running
+	path := p.spec.Path
 	p.spec = Spec{} // lets go of the environment and the files
 	p.h.trees.started(pid)
 	p.h.mu.Lock()
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
-	p.write(Notice{Kind: Spawned, PID: pid, Unmet: unmet})
+	p.write(Notice{Kind: Spawned, PID: pid, Path: path, Unmet: unmet})
 	look := p.killed || !p.h.watch(pid)
 	p.mu.Unlock()
 	if look {

@@ -497,12 +497,12 @@ func (s *spawner) fork(p *process, leaf int) (pid int, err error) {
 	s.argv = append(append(s.argv[:0], spec.Path), spec.Args...)
 	s.env = markEnv(s.env[:0], spec.Env, s.h.outer, s.h.nonce, p.seq)
 	s.files = append(s.files[:0], uintptr(s.h.null), uintptr(s.h.null), uintptr(s.h.null))
-	for i, f := range []*os.File{spec.Stdout, spec.Stderr} {
+	for i, f := range []*os.File{spec.Stdin, spec.Stdout, spec.Stderr} {
 		if f == nil {
 			continue
 		}
-		if s.files[i+1] = f.Fd(); s.files[i+1] == ^uintptr(0) {
-			return 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard output", "standard error"}[i] +
+		if s.files[i] = f.Fd(); s.files[i] == ^uintptr(0) {
+			return 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard input", "standard output", "standard error"}[i] +
 				" was closed before the process could be started", Err: os.ErrClosed}
 		}
 	}
@@ -535,6 +535,7 @@ func (s *spawner) fork(p *process, leaf int) (pid int, err error) {
 		}
 		return s.limited(p)
 	})
+	runtime.KeepAlive(spec.Stdin)
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
 	runtime.KeepAlive(spec.extra)

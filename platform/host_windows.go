@@ -242,7 +242,7 @@ func (p *process) start() {
 	if err == nil {
 		p.mu.Lock()
 		p.phase, p.pid, p.handle, p.job = running, pid, handle, job
-		p.write(Notice{Kind: Spawned, PID: pid, Unmet: missing})
+		p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: missing})
 		p.spec = Spec{}
 		if p.killed {
 			windows.TerminateJobObject(job, killedCode)
@@ -289,12 +289,12 @@ func (p *process) create() (pid int, handle windows.Handle, err error) {
 		return 0, 0, &SpawnError{Path: spec.Path, Why: "on Windows a process cannot be given a descriptor by its number", Err: ErrNotSupported}
 	}
 	files := []uintptr{p.h.null.Fd(), p.h.null.Fd(), p.h.null.Fd()}
-	for i, f := range []*os.File{spec.Stdout, spec.Stderr} {
+	for i, f := range []*os.File{spec.Stdin, spec.Stdout, spec.Stderr} {
 		if f == nil {
 			continue
 		}
-		if files[i+1] = f.Fd(); files[i+1] == ^uintptr(0) {
-			return 0, 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard output", "standard error"}[i] +
+		if files[i] = f.Fd(); files[i] == ^uintptr(0) {
+			return 0, 0, &SpawnError{Path: spec.Path, Why: [...]string{"standard input", "standard output", "standard error"}[i] +
 				" was closed before the process could be started", Err: os.ErrClosed}
 		}
 	}

@@ -94,6 +94,7 @@ type Spec struct {
 	Args   []string // the arguments after the program's name
 	Env    []string // KEY=value: the whole environment, nothing is added but the host's mark
 	Dir    string   // the working directory; empty: the host's own
+	Stdin  *os.File // nil: the null device. Not closed by the host.
 	Stdout *os.File // nil: the null device. Not closed by the host.
 	Stderr *os.File // nil: the null device. Not closed by the host.
 
@@ -146,8 +147,9 @@ func (k NoticeKind) String() string {
 type Notice struct {
 	Kind NoticeKind
 	PID  int
-	Err  error // SpawnFailed: a *SpawnError, or what Spec.Find returned
-	Exit Exit  // Exited, Emptied
+	Path string // Spawned: what was executed
+	Err  error  // SpawnFailed: a *SpawnError, or what Spec.Find returned
+	Exit Exit   // Exited, Emptied
 
 	// Empty says of Exited that nothing else was left: Emptied follows at once.
 	Empty bool

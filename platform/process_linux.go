@@ -60,7 +60,7 @@ func (p *process) started(pid, pidfd int) error {
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
 	p.pid, p.pidfd, p.phase, p.grouped = pid, pidfd, running, true
-	p.write(Notice{Kind: Spawned, PID: pid, Unmet: p.unmet})
+	p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: p.unmet})
 	killed := p.killed
 	p.spec = Spec{} // lets go of the environment and the files
 	p.mu.Unlock()

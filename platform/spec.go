@@ -1,5 +1,10 @@
 package platform
 
+import (
+	"errors"
+	"syscall"
+)
+
 // MaxExtraFD is the highest number that Spec.ExtraFD can have.
 const MaxExtraFD = 255
 
@@ -16,7 +21,7 @@ func (s *Spec) prepare() error {
 	if s.Output != nil {
 		stdout, stderr, err := s.Output()
 		if err != nil {
-			return &SpawnError{Path: s.Path, Why: err.Error(), Err: err}
+			return s.notPrepared(err)
 		}
 		s.Stdout, s.Stderr = stdout, stderr
 	}
@@ -24,11 +29,20 @@ func (s *Spec) prepare() error {
 		extra, err := s.Extra()
 		if err != nil {
 			s.release()
-			return &SpawnError{Path: s.Path, Why: err.Error(), Err: err}
+			return s.notPrepared(err)
 		}
 		s.extra = extra
 	}
 	return nil
+}
+
+// notPrepared is why there is no process. That there are no descriptors left is
+// said as it is where the fork finds that.
+func (s *Spec) notPrepared(err error) error {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return diagnose(s, err)
+	}
+	return &SpawnError{Path: s.Path, Why: err.Error(), Err: err}
 }
 
 // release closes what prepare has opened: the process has its own by now.

@@ -22,20 +22,21 @@ var layers = map[string][]string{
 	"messages":                  {"config"},
 	"collector/lifecycle":       {"messages"},
 	"collector/capture":         {},
-	"collector/capture/forward": {"collector/capture"},
+	"collector/capture/forward": {"collector/capture", "platform"},
 	"collector/probe":           {"config", "platform"},
 	"collector/notify":          {},
 	"collector":                 {"collector/capture", "collector/lifecycle", "collector/notify", "collector/probe", "config", "messages", "platform"},
 	"supervisor/restart":        {"config"},
 	"supervisor/strategy":       {"config", "supervisor/restart"},
 	"supervisor":                {"config", "messages", "supervisor/restart", "supervisor/strategy"}, // never collector: they only talk
-	"actors":                    {"collector", "collector/capture", "collector/capture/forward", "collector/notify", "collector/probe", "config", "messages", "platform", "supervisor"},
+	"actors/runs":               {"config", "messages"},
+	"actors":                    {"actors/runs", "collector", "collector/capture", "collector/capture/forward", "collector/notify", "collector/probe", "config", "messages", "platform", "supervisor"},
 	"actors/control/proctorv1":  {}, // generated
-	"actors/control":            {"actors", "actors/control/proctorv1", "config", "config/toml", "messages"},
+	"actors/control":            {"actors", "actors/control/proctorv1", "collector/capture", "config", "config/toml", "messages"},
 	"cmd/internal/jsonlines":    {},
 	"cmd/internal/procmond":     {"cmd/internal/jsonlines"},
 	"cmd/internal/netmond":      {"cmd/internal/jsonlines"},
-	"cmd":                       {"actors", "actors/control", "collector/capture", "cmd/internal/netmond", "cmd/internal/procmond", "config", "config/toml", "messages", "platform"},
+	"cmd":                       {"actors", "actors/control", "actors/runs", "collector/capture", "cmd/internal/netmond", "cmd/internal/procmond", "config", "config/toml", "messages", "platform"},
 	"cmd/proctor":               {"cmd"},
 }
 
@@ -54,6 +55,7 @@ var forbidden = map[string]map[string]string{
 	"collector":           {"sync": "state belongs to the mailbox", "os/exec": "that is platform's", "syscall": "that is platform's", "golang.org/x/sys/": "that is platform's"},
 	"supervisor/strategy": {"github.com/asynkron/protoactor-go/": "it is arithmetic", "os": "it is arithmetic", "math/rand/v2": "its dice are given to it", "sync": "it is arithmetic"},
 	"supervisor":          {"sync": "state belongs to the mailbox", "os": "it owns no process", "os/exec": "it owns no process", "syscall": "it owns no process", "github.com/rs/zerolog": "it says events; logging them is the façade's"},
+	"actors/runs":         {"github.com/asynkron/protoactor-go/": "it is told things, and knows no actors", "github.com/rs/zerolog": "it tells its owner"},
 	"platform":            {"github.com/asynkron/protoactor-go/": "a host knows no actors", "github.com/rs/zerolog": "a host tells its owner"},
 	"cmd/proctor":         {"github.com/spf13/cobra": "main is a few lines over package cmd"},
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/proctord/proctor/actors"
 	"github.com/proctord/proctor/actors/control"
+	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"github.com/proctord/proctor/platform/platformtest"
@@ -122,6 +123,9 @@ func impersonate(path string) {
 	fmt.Println("start:", outcome(err))
 	_, err = client.Events(ctx)
 	fmt.Println("events:", outcome(err))
+	for _, err := range client.Logs(ctx, nil, capture.Query{}) {
+		fmt.Println("logs:", outcome(err)) // there are none in this test, which only who may look is told
+	}
 }
 
 func outcome(err error) string {
@@ -187,12 +191,12 @@ func TestAnotherUserMayDoWhatHisRoleSaysAndNothingElse(t *testing.T) {
 		want  string
 	}{
 		"the socket keeps him out":  {"0600", config.Roles{Admin: []string{me}}, "dial: PERMISSION_DENIED"},
-		"nobody is anything":        {"0666", config.Roles{}, "list: PERMISSION_DENIED reset: PERMISSION_DENIED start: PERMISSION_DENIED events: PERMISSION_DENIED"},
-		"somebody else is":          {"0666", config.Roles{Admin: []string{"uid:12345", "cert:65534", "user:" + me}}, "list: PERMISSION_DENIED reset: PERMISSION_DENIED start: PERMISSION_DENIED events: PERMISSION_DENIED"},
-		"a viewer looks":            {"0666", config.Roles{Viewer: []string{me}}, "list: ok reset: PERMISSION_DENIED start: PERMISSION_DENIED events: ok"},
-		"an operator works":         {"0666", config.Roles{Operator: []string{me}}, "list: ok reset: ok start: PERMISSION_DENIED events: ok"},
-		"an administrator may all":  {"0666", config.Roles{Admin: []string{me}}, "list: ok reset: ok start: ok events: ok"},
-		"the highest role is taken": {"0666", config.Roles{Viewer: []string{me}, Operator: []string{me}}, "list: ok reset: ok start: PERMISSION_DENIED events: ok"},
+		"nobody is anything":        {"0666", config.Roles{}, "list: PERMISSION_DENIED reset: PERMISSION_DENIED start: PERMISSION_DENIED events: PERMISSION_DENIED logs: PERMISSION_DENIED"},
+		"somebody else is":          {"0666", config.Roles{Admin: []string{"uid:12345", "cert:65534", "user:" + me}}, "list: PERMISSION_DENIED reset: PERMISSION_DENIED start: PERMISSION_DENIED events: PERMISSION_DENIED logs: PERMISSION_DENIED"},
+		"a viewer looks":            {"0666", config.Roles{Viewer: []string{me}}, "list: ok reset: PERMISSION_DENIED start: PERMISSION_DENIED events: ok logs: INVALID_STATE"},
+		"an operator works":         {"0666", config.Roles{Operator: []string{me}}, "list: ok reset: ok start: PERMISSION_DENIED events: ok logs: INVALID_STATE"},
+		"an administrator may all":  {"0666", config.Roles{Admin: []string{me}}, "list: ok reset: ok start: ok events: ok logs: INVALID_STATE"},
+		"the highest role is taken": {"0666", config.Roles{Viewer: []string{me}, Operator: []string{me}}, "list: ok reset: ok start: PERMISSION_DENIED events: ok logs: INVALID_STATE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := anybody(t)

@@ -182,6 +182,12 @@ func (c *Client) call(ctx context.Context, request proto.Message) (proto.Message
 		return c.rpc.GetGraph(ctx, q)
 	case *pb.DescribeActorsRequest:
 		return c.rpc.DescribeActors(ctx, q)
+	case *pb.GetRunsRequest:
+		return c.rpc.GetRuns(ctx, q)
+	case *pb.ListCrashesRequest:
+		return c.rpc.ListCrashes(ctx, q)
+	case *pb.GetCrashRequest:
+		return c.rpc.GetCrash(ctx, q)
 	case *pb.ApplyConfigRequest:
 		return c.rpc.ApplyConfig(ctx, q)
 	case *pb.ReloadConfigRequest:

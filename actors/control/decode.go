@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path"
+	"regexp"
 	"time"
 
 	"github.com/proctord/proctor/actors"
 	pb "github.com/proctord/proctor/actors/control/proctorv1"
+	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/config/toml"
 	"github.com/proctord/proctor/messages"
@@ -75,6 +78,26 @@ func (d *decoder) message(message proto.Message) any {
 			d.problem("config", "", "it is missing", "say the whole configuration")
 		}
 		return messages.ApplyConfig{Config: d.config(m.GetConfig()), DryRun: m.DryRun}
+	case *pb.GetRunsRequest:
+		return messages.GetRuns{ID: m.Id, Last: d.count("last", m.Last)}
+	case *pb.ListCrashesRequest:
+		return messages.ListCrashes{ID: m.Id}
+	case *pb.GetCrashRequest:
+		return messages.GetCrash{Number: m.Number}
+	case *pb.GetRunsResponse:
+		r := messages.RunsReply{ID: m.Id}
+		for _, run := range m.Runs {
+			r.Runs = append(r.Runs, d.run(run))
+		}
+		return r
+	case *pb.ListCrashesResponse:
+		r := messages.CrashesReply{}
+		for _, c := range m.Crashes {
+			r.Crashes = append(r.Crashes, d.crash(c))
+		}
+		return r
+	case *pb.GetCrashResponse:
+		return d.crash(m.GetCrash())
 	case *pb.ReloadConfigRequest:
 		return messages.ReloadConfig{DryRun: m.DryRun}
 
@@ -547,4 +570,72 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 		return e, false
 	}
 	return e, true
+}
+
+// maxExpression is the length of the longest expression that is searched for, in bytes.
+const maxExpression = 4 << 10
+
+// decodeQuery is what a caller wants to read of logs.
+func decodeQuery(w *pb.ReadLogsRequest) (ids []string, q capture.Query, err error) {
+	refuse := func(key, format string, args ...any) error {
+		return &messages.Error{Op: "logs", Kind: messages.InvalidConfig, Text: key + ": " + fmt.Sprintf(format, args...)}
+	}
+	for _, id := range w.Ids {
+		if len(id) > maxID {
+			return nil, q, refuse("ids", "%s has %d bytes; an id has 1 to 64", short(id), len(id))
+		}
+		if _, err := path.Match(id, ""); err != nil {
+			return nil, q, refuse("ids", "%s is no pattern: * is any characters, ? is one, [a-c] is one of those", id)
+		}
+	}
+	q = capture.Query{
+		Since: decodeTime(w.Since), Until: decodeTime(w.Until), Stream: capture.Stream(w.Stream), Run: w.Run, Previous: w.Previous,
+		Last: int(min(w.Last, math.MaxInt32)), New: w.NewOnly, Follow: w.Follow, After: decodeCursor(w.After),
+	}
+	if w.Stream < pb.Stream_STREAM_UNSPECIFIED || w.Stream > pb.Stream_STREAM_STDERR {
+		return nil, q, refuse("stream", "%d is none of them", w.Stream)
+	}
+	if len(w.Grep) > maxExpression {
+		return nil, q, refuse("grep", "the expression has %d bytes; it may have %d", len(w.Grep), maxExpression)
+	}
+	if w.Grep != "" {
+		if q.Grep, err = regexp.Compile(w.Grep); err != nil {
+			return nil, q, refuse("grep", "%v", err)
+		}
+	}
+	return w.Ids, q, nil
+}
+
+func decodeCursor(w map[string]*pb.LogPosition) capture.Cursor {
+	if len(w) == 0 {
+		return nil
+	}
+	c := make(capture.Cursor, len(w))
+	for id, position := range w {
+		c[id] = decodePosition(position)
+	}
+	return c
+}
+
+func decodePosition(p *pb.LogPosition) capture.Position {
+	return capture.Position{File: p.GetFile(), Offset: max(p.GetOffset(), 0)}
+}
+
+// decodeRecord is a record, or why there is none.
+func decodeRecord(w *pb.LogRecord) (capture.Record, error) {
+	r := capture.Record{
+		ID: w.Id, Time: decodeTime(w.Time), Stream: capture.Stream(w.Stream), Incarnation: w.Incarnation, Partial: w.Partial,
+		Position: decodePosition(w.Position),
+	}
+	switch c := w.Content.(type) {
+	case *pb.LogRecord_Text:
+		r.Text = []byte(c.Text)
+	case *pb.LogRecord_Bytes:
+		r.Text = c.Bytes
+	case *pb.LogRecord_Gap:
+		r.Gap = &capture.Gap{Lines: c.Gap.GetLines(), Bytes: c.Gap.GetBytes(), Reason: c.Gap.GetReason()}
+	case *pb.LogRecord_Error:
+		return r, decodeError(c.Error)
+	}
+	return r, nil
 }

@@ -1,15 +1,18 @@
 package control
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/proctord/proctor/actors"
 	pb "github.com/proctord/proctor/actors/control/proctorv1"
+	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/config/toml"
 	"github.com/proctord/proctor/messages"
@@ -115,6 +118,26 @@ func encode(message any) proto.Message {
 		return encodeInfo(m)
 	case messages.DescribeReply:
 		return &pb.DescribeActorsResponse{Actors: texts(m.Actors)}
+	case messages.GetRuns:
+		return &pb.GetRunsRequest{Id: m.ID, Last: int32(m.Last)}
+	case messages.ListCrashes:
+		return &pb.ListCrashesRequest{Id: m.ID}
+	case messages.GetCrash:
+		return &pb.GetCrashRequest{Number: m.Number}
+	case messages.RunsReply:
+		r := &pb.GetRunsResponse{Id: text(m.ID)}
+		for i := range m.Runs {
+			r.Runs = append(r.Runs, encodeRun(&m.Runs[i]))
+		}
+		return r
+	case messages.CrashesReply:
+		r := &pb.ListCrashesResponse{}
+		for i := range m.Crashes {
+			r.Crashes = append(r.Crashes, encodeCrash(&m.Crashes[i]))
+		}
+		return r
+	case messages.Crash:
+		return &pb.GetCrashResponse{Crash: encodeCrash(&m)}
 	case messages.ApplyReply:
 		return &pb.ApplyConfigResponse{Plan: encodePlan(m)}
 	}
@@ -450,6 +473,56 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_Lost{Lost: &pb.Lost{Count: f.Count}}
 	default:
 		panic(fmt.Sprintf("a %T has no place in the protocol", e.Fact)) // the round-trip test has them all
+	}
+	return w
+}
+
+// encodeQuery is what is to be read of logs as it travels. decodeQuery is the reverse.
+func encodeQuery(ids []string, q capture.Query) *pb.ReadLogsRequest {
+	w := &pb.ReadLogsRequest{
+		Ids: texts(ids), Since: encodeTime(q.Since), Until: encodeTime(q.Until), Stream: pb.Stream(q.Stream), Run: q.Run, Previous: q.Previous,
+		Last: uint32(max(q.Last, 0)), NewOnly: q.New, Follow: q.Follow, After: encodeCursor(q.After),
+	}
+	if q.Grep != nil {
+		w.Grep = q.Grep.String()
+	}
+	return w
+}
+
+func encodeCursor(c capture.Cursor) map[string]*pb.LogPosition {
+	if len(c) == 0 {
+		return nil
+	}
+	w := make(map[string]*pb.LogPosition, len(c))
+	for id, position := range c {
+		w[text(id)] = encodePosition(position)
+	}
+	return w
+}
+
+func encodePosition(p capture.Position) *pb.LogPosition {
+	return &pb.LogPosition{File: p.File, Offset: p.Offset}
+}
+
+// encodeRecord is a record, or why there is none, as it travels.
+func encodeRecord(r capture.Record, err error) *pb.LogRecord {
+	w := &pb.LogRecord{
+		Id: text(r.ID), Time: encodeTime(r.Time), Stream: pb.Stream(r.Stream), Incarnation: r.Incarnation, Partial: r.Partial,
+		Position: encodePosition(r.Position),
+	}
+	switch {
+	case err != nil:
+		var e *messages.Error
+		if !errors.As(err, &e) {
+			e = &messages.Error{Op: "logs", ID: r.ID, Kind: messages.IO, Err: err}
+		}
+		w.Content = &pb.LogRecord_Error{Error: encodeError(e)}
+	case r.Gap != nil:
+		w.Content = &pb.LogRecord_Gap{Gap: &pb.LogGap{Lines: r.Gap.Lines, Bytes: r.Gap.Bytes, Reason: text(r.Gap.Reason)}}
+	case utf8.Valid(r.Text):
+		w.Content = &pb.LogRecord_Text{Text: string(r.Text)}
+	default:
+		w.Content = &pb.LogRecord_Bytes{Bytes: bytes.Clone(r.Text)}
 	}
 	return w
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	pb "github.com/proctord/proctor/actors/control/proctorv1"
+	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 	"google.golang.org/protobuf/proto"
@@ -56,14 +57,19 @@ func (deaf) EventsSince(context.Context, messages.Since) (iter.Seq[messages.Even
 	return func(func(messages.Event) bool) {}, nil
 }
 
+func (deaf) Logs(context.Context, []string, capture.Query) iter.Seq2[capture.Record, error] {
+	return func(func(capture.Record, error) bool) {}
+}
+
 // FuzzAnyRequestIsAnswered sends whatever a client may to the handlers.
 func FuzzAnyRequestIsAnswered(f *testing.F) {
 	f.Add("GetStatus", "application/json", []byte(`{"id":"web-1"}`))
 	f.Add("StartCollector", "application/proto", []byte("\n\x05web-1"))
 	f.Add("WatchEvents", "application/connect+json", []byte("\x00\x00\x00\x00\x02{}"))
+	f.Add("ReadLogs", "application/connect+json", []byte("\x00\x00\x00\x00\x1a{\"ids\":[\"w*\"],\"grep\":\"(\"}"))
 	f.Add("ListCollectors", "application/grpc", []byte("\x00\x00\x00\x00\x00"))
 	f.Add("ApplyConfig", "application/grpc-web", []byte("\x00\x00\x00\x00\x00"))
-	server := &Server{directory: newDirectory(config.Roles{}), requests: make(places, 64), watchers: make(places, 64), others: make(places, 64)}
+	server := &Server{directory: newDirectory(config.Roles{}), requests: make(places, 64), watchers: make(places, 64), readers: make(places, 64), others: make(places, 64)}
 	handler := server.handler(deaf{})
 	f.Fuzz(func(t *testing.T, method, kind string, body []byte) {
 		q, err := http.NewRequest(http.MethodPost, "http://proctor/", bytes.NewReader(body))

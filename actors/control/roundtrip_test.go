@@ -1,13 +1,17 @@
 package control
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 
 	pb "github.com/proctord/proctor/actors/control/proctorv1"
+	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/config/toml"
 	"github.com/proctord/proctor/messages"
@@ -22,6 +26,7 @@ var travelling = []any{
 	messages.SignalCollector{}, messages.RemoveCollector{}, messages.ResetCollector{}, messages.Shutdown{}, messages.GetStatus{},
 	messages.ListCollectors{}, messages.CheckHealth{}, messages.InspectCollector{}, messages.GetSupervisor{}, messages.DescribeActors{}, messages.GetGraph{}, messages.Graph{},
 	messages.ApplyConfig{}, messages.ReloadConfig{},
+	messages.GetRuns{}, messages.ListCrashes{}, messages.GetCrash{}, messages.RunsReply{}, messages.CrashesReply{}, messages.Crash{},
 	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{},
 	messages.RemoveReply{}, messages.ResetReply{}, messages.ShutdownReply{}, messages.Status{}, messages.ListReply{}, messages.HealthReply{},
 	messages.Inspection{}, messages.SupervisorInfo{}, messages.DescribeReply{}, messages.ApplyReply{},
@@ -89,6 +94,12 @@ func (f filler) fill(v reflect.Value) {
 		return
 	case *messages.Action:
 		*p = messages.Action(f.number(messages.NumActions - 1))
+		return
+	case *messages.End:
+		*p = messages.End(f.number(messages.NumEnds - 1))
+		return
+	case *messages.Trigger:
+		*p = messages.Trigger(f.number(messages.NumTriggers - 1))
 		return
 	case *messages.Kind:
 		*p = messages.Kind(f.number(messages.NumKinds - 1))
@@ -355,6 +366,13 @@ func TestEveryFieldOfTheProtocolIsUsed(t *testing.T) {
 		look(encodeEvent(messages.Event{Seq: 1, At: time.Unix(1, 0), ID: "a", Incarnation: 1,
 			Origin: messages.Origin{By: "b", Correlation: "c"}, Fact: v.Interface().(messages.Fact)}).ProtoReflect())
 	}
+	cursor := capture.Cursor{"a": {File: 1, Offset: 1}}
+	look(encodeQuery([]string{"a"}, capture.Query{Since: time.Unix(1, 0), Until: time.Unix(2, 0), Grep: regexp.MustCompile("a"), Stream: capture.Stderr,
+		Run: 1, Previous: true, Last: 1, New: true, Follow: true, After: cursor}).ProtoReflect())
+	for _, r := range []capture.Record{{Text: []byte("a")}, {Text: []byte{0xff}}, {Gap: &capture.Gap{Lines: 1, Bytes: 1, Reason: "a"}}} {
+		r.ID, r.Time, r.Stream, r.Incarnation, r.Partial, r.Position = "a", time.Unix(1, 0), capture.Stdout, 1, true, cursor["a"]
+		look((&pb.ReadLogsResponse{Begin: encodeCursor(cursor), Records: []*pb.LogRecord{encodeRecord(r, nil), encodeRecord(r, errors.New("a"))}}).ProtoReflect())
+	}
 	types := pb.File_proctor_v1_proctor_proto.Messages()
 	for i := range types.Len() {
 		for j := range types.Get(i).Fields().Len() {
@@ -393,4 +411,59 @@ func TestWhatCannotBeATimeOrACountIsRefusedWithItsKey(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func TestEveryQueryAndRecordOfLogsArrivesAsItWasSent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := filler{t}
+		var ids []string
+		cursor := capture.Cursor{}
+		for range f.length() {
+			id := rapid.StringMatching(`[a-z][a-z*?-]{0,9}`).Draw(t, "id")
+			ids = append(ids, id)
+			cursor[id] = capture.Position{File: uint64(f.number(1 << 62)), Offset: f.number(1 << 62)}
+		}
+		q := capture.Query{Stream: capture.Stream(f.number(2)), Run: uint64(f.number(1 << 62)), Previous: f.yes(), Last: int(f.number(1 << 30)), New: f.yes(), Follow: f.yes()}
+		f.fill(reflect.ValueOf(&q.Since).Elem())
+		f.fill(reflect.ValueOf(&q.Until).Elem())
+		if f.yes() {
+			q.Grep = regexp.MustCompile(`a|b\d+`)
+		}
+		if len(cursor) > 0 && f.yes() {
+			q.After = cursor
+		}
+		gotIDs, got, err := decodeQuery(throughWire(t, encodeQuery(ids, q)))
+		if err != nil || !slices.Equal(ids, gotIDs) || fmt.Sprintf("%+v", plainQuery(q)) != fmt.Sprintf("%+v", plainQuery(got)) {
+			t.Fatalf("sent %+v %+v, arrived %+v %+v, %v", ids, q, gotIDs, got, err)
+		}
+
+		r := capture.Record{ID: f.text(), Stream: q.Stream, Incarnation: q.Run, Partial: f.yes(), Position: capture.Position{File: q.Run, Offset: f.number(1 << 62)}}
+		f.fill(reflect.ValueOf(&r.Time).Elem())
+		if f.yes() {
+			r.Text = rapid.SliceOf(rapid.Byte()).Draw(t, "text")
+		} else {
+			r.Gap = &capture.Gap{Lines: uint64(f.number(9)), Bytes: uint64(f.number(9)), Reason: f.text()}
+		}
+		arrived, err := decodeRecord(throughWire(t, encodeRecord(r, nil)))
+		if err != nil || !bytes.Equal(r.Text, arrived.Text) {
+			t.Fatalf("%q became %q, %v", r.Text, arrived.Text, err)
+		}
+		r.Text, arrived.Text = nil, nil
+		if !same(r, arrived) {
+			t.Fatalf("sent %#v, arrived %#v", plain(r), plain(arrived))
+		}
+		_, err = decodeRecord(throughWire(t, encodeRecord(capture.Record{ID: "web"}, errors.New("disk on fire"))))
+		if e, ok := errors.AsType[*messages.Error](err); !ok || e.Kind != messages.IO || e.ID != "web" || e.Err.Error() != "disk on fire" {
+			t.Fatalf("%#v", err)
+		}
+	})
+}
+
+// plainQuery is a query as far as it travels, in a form that can be printed.
+func plainQuery(q capture.Query) any {
+	grep := ""
+	if q.Grep != nil {
+		grep = q.Grep.String()
+	}
+	return []any{q.Since.UnixNano(), q.Until.UnixNano(), grep, q.Stream, q.Run, q.Previous, q.Last, q.New, q.Follow, q.After}
 }

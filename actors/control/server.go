@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -29,6 +30,7 @@ const (
 	maxConnections = 512              // more: the one that has asked nothing for the longest is closed
 	maxRequests    = 256              // that are being answered; more are refused
 	maxWatchers    = 512              // of events; more are refused
+	maxReaders     = 256              // of logs; more are refused
 	maxOthers      = 64               // for metrics, health, reflection; more are refused
 	maxHeader      = 64 << 10         // bytes
 	headerTime     = 10 * time.Second // from the first byte to the last of a header
@@ -52,7 +54,10 @@ type Server struct {
 
 	requests places
 	watchers places
+	readers  places
 	others   places
+
+	patience atomic.Int64 // writeTime, in nanoseconds
 
 	closing sync.Once
 	servers []*http.Server
@@ -81,8 +86,9 @@ func Open(c config.Control) (_ *Server, err error) {
 	}
 	s := &Server{
 		settings: c, path: path, directory: newDirectory(c.Roles), release: func() {},
-		requests: make(places, maxRequests), watchers: make(places, maxWatchers), others: make(places, maxOthers),
+		requests: make(places, maxRequests), watchers: make(places, maxWatchers), readers: make(places, maxReaders), others: make(places, maxOthers),
 	}
+	s.patience.Store(int64(writeTime))
 	s.stopped, s.stop = context.WithCancel(context.Background()) //nolint:forbidigo // it lives until Close
 	defer func() {
 		if err != nil {
@@ -314,9 +320,17 @@ func received(ctx context.Context) {
 }
 
 // answering says that what is written from now on has to be taken in time.
-func answering(ctx context.Context) {
+func (s *Server) answering(ctx context.Context) {
 	if rc, ok := ctx.Value(controllerKey{}).(*http.ResponseController); ok {
-		_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
+		_ = rc.SetWriteDeadline(time.Now().Add(time.Duration(s.patience.Load())))
+	}
+}
+
+// quiet says that nothing is being written, for now: else a stream would be ended
+// in which nothing happens for a while.
+func quiet(ctx context.Context) {
+	if rc, ok := ctx.Value(controllerKey{}).(*http.ResponseController); ok {
+		_ = rc.SetWriteDeadline(time.Time{})
 	}
 }
 

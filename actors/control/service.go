@@ -35,7 +35,7 @@ func short(name string) string {
 // answer has a request carried out.
 func answer[R proto.Message](ctx context.Context, s *service, request proto.Message) (R, error) {
 	received(ctx)
-	defer answering(ctx)
+	defer s.server.answering(ctx)
 	var none R
 	if !s.server.requests.take() {
 		return none, tooBusy(request)
@@ -141,6 +141,18 @@ func (s *service) DescribeActors(ctx context.Context, q *pb.DescribeActorsReques
 	return answer[*pb.DescribeActorsResponse](ctx, s, q)
 }
 
+func (s *service) GetRuns(ctx context.Context, q *pb.GetRunsRequest) (*pb.GetRunsResponse, error) {
+	return answer[*pb.GetRunsResponse](ctx, s, q)
+}
+
+func (s *service) ListCrashes(ctx context.Context, q *pb.ListCrashesRequest) (*pb.ListCrashesResponse, error) {
+	return answer[*pb.ListCrashesResponse](ctx, s, q)
+}
+
+func (s *service) GetCrash(ctx context.Context, q *pb.GetCrashRequest) (*pb.GetCrashResponse, error) {
+	return answer[*pb.GetCrashResponse](ctx, s, q)
+}
+
 func (s *service) ApplyConfig(ctx context.Context, q *pb.ApplyConfigRequest) (*pb.ApplyConfigResponse, error) {
 	return answer[*pb.ApplyConfigResponse](ctx, s, q)
 }
@@ -185,10 +197,11 @@ func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, str
 	if call, ok := connect.CallInfoForHandlerContext(ctx); ok {
 		raw = !strings.Contains(call.RequestHeader().Get("Content-Type"), "json")
 	}
-	answering(ctx)
+	s.server.answering(ctx)
 	if err := stream.Send(&pb.WatchEventsResponse{Instance: info.Instance}); err != nil {
 		return err
 	}
+	quiet(ctx)
 	pause := time.NewTimer(gather)
 	defer pause.Stop()
 	for {
@@ -205,10 +218,11 @@ func (s *service) WatchEvents(ctx context.Context, q *pb.WatchEventsRequest, str
 			}
 			continue
 		}
-		answering(ctx)
+		s.server.answering(ctx)
 		if err := stream.Send(response(info.Instance, batch, missed, raw)); err != nil {
 			return err
 		}
+		quiet(ctx)
 		place, missed = after, 0
 		if len(batch) == maxBatch {
 			continue

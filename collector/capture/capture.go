@@ -67,14 +67,17 @@ type Record struct {
 
 // A Gap is what was not stored, and why.
 type Gap struct {
-	Lines  uint64
+	Lines  uint64 // 0: nobody knows how many
 	Bytes  uint64 // of text, without line feeds
 	Reason string
 }
 
 func (g Gap) String() string {
 	lines := "lines are"
-	if g.Lines == 1 {
+	switch g.Lines {
+	case 0:
+		return "lines are missing here: " + g.Reason
+	case 1:
 		lines = "line is"
 	}
 	return fmt.Sprintf("%d %s missing here (%d bytes): %s", g.Lines, lines, g.Bytes, g.Reason)

@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -28,6 +27,19 @@ type Query struct {
 	New          bool   // nothing of what is there already: for Follow
 	Follow       bool   // wait for more
 	After        Cursor // go on where another reader has stopped; collectors that it does not name are read from the beginning
+
+	// Begin is called once, before the first record, with where the reading of
+	// each log begins: a reader that ends before it has had a record of one can
+	// still go on, by After. Nil: nobody needs it.
+	Begin func(Cursor)
+
+	// More is called now and then, with Follow, for the logs that there are by then:
+	// those that are new are read, too, from their beginning. Nil: there are none.
+	More func() []Log
+
+	// Idle is called whenever all that there is has been given out: with Follow,
+	// it may be a while before the next record. Nil: nobody needs it.
+	Idle func()
 }
 
 // wanted is what a record has to be.
@@ -58,6 +70,9 @@ func Read(ctx context.Context, logs []Log, q Query) iter.Seq2[Record, error] {
 	return read(ctx, logs, q, nil, func() (waiter, error) { return watchFiles(logs) })
 }
 
+// Generation changes when Logs does.
+func (s *Store) Generation() uint64 { return s.generation.Load() }
+
 // Logs are the logs that are known, ordered by id.
 func (s *Store) Logs() []Log {
 	s.mu.Lock()
@@ -80,7 +95,9 @@ func (s *Store) Logs() []Log {
 	return logs
 }
 
-// Read reads the logs of this store.
+// Read reads the logs of this store. With Follow it ends with ctx, or when the
+// store has been closed and what came last has been read. However slowly the
+// records are taken, nobody else has to wait for that.
 func (s *Store) Read(ctx context.Context, logs []Log, q Query) iter.Seq2[Record, error] {
 	return read(ctx, logs, q, &s.turns, func() (waiter, error) { return s.watchStore(), nil })
 }
@@ -105,7 +122,10 @@ func read(ctx context.Context, logs []Log, q Query, turns *turnstile, watch func
 			defer news.close()
 		}
 		for _, log := range logs {
-			s, err := position(log, q)
+			s, err := m.position(ctx, log, q)
+			if ctx.Err() != nil {
+				return
+			}
 			if err != nil {
 				if !yield(Record{ID: log.ID}, err) {
 					return
@@ -114,28 +134,62 @@ func read(ctx context.Context, logs []Log, q Query, turns *turnstile, watch func
 			}
 			m.sources = append(m.sources, s)
 		}
-		if !m.history(ctx, q.Last, yield) {
+		if !m.history(ctx, q, yield) {
 			return
 		}
+		known := map[string]bool{}
+		for _, log := range logs {
+			known[log.ID] = true
+		}
 		for q.Follow {
-			if news.wait(ctx) != nil {
+			if q.Idle != nil {
+				q.Idle()
+			}
+			err := news.wait(ctx)
+			if err != nil && !errors.Is(err, errOver) {
 				return
 			}
-			if !m.drain(ctx, yield) {
+			if q.More != nil {
+				for _, log := range q.More() {
+					if !known[log.ID] {
+						known[log.ID] = true
+						m.sources = append(m.sources, begin(log, q))
+					}
+				}
+			}
+			if !m.drain(ctx, yield) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// position goes to where the reading of a log begins.
-func position(log Log, q Query) (*following, error) {
-	s := &following{source: source{log: log, waits: q.Follow}, wanted: wanted{
+// position goes to where the reading of a log begins. One reader at a time does
+// that in a program: a compressed file is read backwards in memory.
+func (m *merger) position(ctx context.Context, log Log, q Query) (*following, error) {
+	if m.turns != nil {
+		select {
+		case m.turns.positioning <- struct{}{}:
+			defer func() { <-m.turns.positioning }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return position(ctx, log, q)
+}
+
+// begin reads a log from its beginning.
+func begin(log Log, q Query) *following {
+	return &following{source: source{log: log, waits: q.Follow}, wanted: wanted{
 		since: q.Since, until: q.Until, grep: q.Grep, literal: literalOf(q.Grep), stream: q.Stream, run: q.Run}}
+}
+
+func position(ctx context.Context, log Log, q Query) (*following, error) {
+	s := begin(log, q)
 	w := &s.wanted
 	if q.Previous {
 		var last uint64
-		err := s.back(func(r *Record) bool {
+		err := s.back(ctx, func(r *Record) bool {
 			if last == 0 {
 				last = r.Incarnation
 			}
@@ -162,7 +216,7 @@ func position(log Log, q Query) (*following, error) {
 		return s, nil
 	case q.New:
 		end := Position{}
-		err := s.back(func(r *Record) bool {
+		err := s.back(ctx, func(r *Record) bool {
 			end = r.Position
 			return false
 		})
@@ -170,7 +224,7 @@ func position(log Log, q Query) (*following, error) {
 		return s, err
 	case q.Last > 0:
 		n := 0
-		return s, s.back(func(r *Record) bool {
+		return s, s.back(ctx, func(r *Record) bool {
 			if !w.since.IsZero() && !r.Time.IsZero() && r.Time.Before(w.since) {
 				return false
 			}
@@ -203,23 +257,37 @@ func (m *merger) close() {
 	}
 }
 
+// A step is what came of an attempt to read the next record of all.
+type step int
+
+const (
+	refused step = iota // whoever reads wants no more
+	drained             // there is none, for now
+	paused              // much was looked at, and none found yet
+	found
+)
+
 // fill reads the next record of each source that has none.
-func (m *merger) fill(yield func(Record, error) bool) bool {
+func (m *merger) fill(yield func(Record, error) bool) step {
 	for _, s := range m.sources {
 		if s.has || s.failed {
 			continue
 		}
-		if err := s.next(&s.wanted); err != nil && !errors.Is(err, errNothing) {
+		switch err := s.next(&s.wanted); {
+		case err == nil, errors.Is(err, errNothing):
+		case errors.Is(err, errPause):
+			return paused
+		default:
 			s.failed = true
 			if !yield(Record{ID: s.log.ID}, err) {
-				return false
+				return refused
 			}
 		}
 	}
-	return true
+	return found
 }
 
-// drain gives out all there is now.
+// drain gives out all there is now. It reports whether more is wanted.
 func (m *merger) drain(ctx context.Context, yield func(Record, error) bool) bool {
 	for _, s := range m.sources {
 		s.failed = false
@@ -231,20 +299,26 @@ func (m *merger) drain(ctx context.Context, yield func(Record, error) bool) bool
 		if n%64 == 0 && ctx.Err() != nil {
 			return false
 		}
-		r, ok, more := m.next(yield)
-		if !ok || !more {
-			return ok
-		}
-		if !yield(r, nil) {
+		r, what := m.next(yield)
+		switch what {
+		case refused:
 			return false
+		case drained:
+			return true
+		case paused:
+			n = -1
+		case found:
+			if !yield(r, nil) {
+				return false
+			}
 		}
 	}
 }
 
-// next is the next record of all. Ok is false when yield wants no more.
-func (m *merger) next(yield func(Record, error) bool) (r Record, ok, more bool) {
-	if !m.fill(yield) {
-		return r, false, false
+// next is the next record of all.
+func (m *merger) next(yield func(Record, error) bool) (r Record, what step) {
+	if what := m.fill(yield); what != found {
+		return r, what
 	}
 	var first *following
 	var at time.Time
@@ -254,21 +328,31 @@ func (m *merger) next(yield func(Record, error) bool) (r Record, ok, more bool) 
 		}
 	}
 	if first == nil {
-		return r, true, false
+		return r, drained
 	}
 	first.has = false
-	return first.head, true, true
+	return first.head, found
 }
 
 // A turnstile lets one of many readers in a program work at a time: those who
 // write must not have to wait for a processor because many read.
 type turnstile struct {
-	turn    chan struct{}
-	waiting atomic.Int32
+	turn        chan struct{}
+	positioning chan struct{}
+	waiting     atomic.Int32
 }
 
-// fewReaders may work without a pause.
-const fewReaders = 4
+func newTurnstile() turnstile {
+	return turnstile{turn: make(chan struct{}, 1), positioning: make(chan struct{}, 1)}
+}
+
+// What a reader may do in one turn, and keep for whom it reads.
+const (
+	turnRecords = 512
+	turnBytes   = 256 << 10
+	fewReaders  = 4 // may work without a pause
+	manyRest    = 3 // times as long as they have worked is the pause of more
+)
 
 // takeTurns is drain, some records at a time. Whoever they are given to is waited
 // for in his own time.
@@ -278,8 +362,9 @@ func (m *merger) takeTurns(ctx context.Context, yield func(Record, error) bool) 
 		err error
 	}
 	var batch []given
-	for more := true; more; {
-		batch = batch[:0]
+	var text []byte
+	for what := found; what != drained; {
+		batch, text = batch[:0], text[:0]
 		m.turns.waiting.Add(1)
 		select {
 		case m.turns.turn <- struct{}{}:
@@ -289,19 +374,21 @@ func (m *merger) takeTurns(ctx context.Context, yield func(Record, error) bool) 
 			return false
 		}
 		began := time.Now()
-		for more && len(batch) < 512 {
+		for len(batch) < turnRecords && len(text) < turnBytes {
 			var r Record
-			r, _, more = m.next(func(r Record, err error) bool {
+			if r, what = m.next(func(r Record, err error) bool {
 				batch = append(batch, given{r, err})
 				return true
-			})
-			if more {
-				r.Text = bytes.Clone(r.Text)
-				batch = append(batch, given{r, nil})
+			}); what != found {
+				break
 			}
+			begin := len(text)
+			text = append(text, r.Text...)
+			r.Text = text[begin:len(text):len(text)]
+			batch = append(batch, given{r, nil})
 		}
 		if m.turns.waiting.Load() > fewReaders {
-			pause := time.NewTimer(time.Since(began))
+			pause := time.NewTimer(manyRest * time.Since(began))
 			select {
 			case <-pause.C:
 			case <-ctx.Done():
@@ -314,14 +401,29 @@ func (m *merger) takeTurns(ctx context.Context, yield func(Record, error) bool) 
 				return false
 			}
 		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if cap(text) > 4*turnBytes { // one was very long
+			text = nil
+		}
 	}
 	return true
 }
 
 // history gives out what there is already: of several logs that each have been
 // positioned at their last records, the last of all.
-func (m *merger) history(ctx context.Context, last int, yield func(Record, error) bool) bool {
-	if last <= 0 || len(m.sources) < 2 {
+func (m *merger) history(ctx context.Context, q Query, yield func(Record, error) bool) bool {
+	begin := Cursor{}
+	if q.Begin != nil {
+		for _, s := range m.sources {
+			begin[s.log.ID] = s.source.position
+		}
+	}
+	if q.Last <= 0 || len(m.sources) < 2 {
+		if q.Begin != nil {
+			q.Begin(begin)
+		}
 		return m.drain(ctx, yield)
 	}
 	var kept []Record
@@ -331,15 +433,19 @@ func (m *merger) history(ctx context.Context, last int, yield func(Record, error
 			return yield(r, err)
 		}
 		r.Text = append([]byte(nil), r.Text...)
-		if len(kept) < last {
+		if len(kept) < q.Last {
 			kept = append(kept, r)
 		} else {
+			begin[kept[next].ID] = kept[next].Position
 			kept[next] = r
-			next = (next + 1) % last
+			next = (next + 1) % q.Last
 		}
 		return true
 	}) {
 		return false
+	}
+	if q.Begin != nil {
+		q.Begin(begin)
 	}
 	for i := range kept {
 		if !yield(kept[(next+i)%len(kept)], nil) {
@@ -390,6 +496,9 @@ func literalIn(re *syntax.Regexp) []byte {
 	return nil
 }
 
+// errOver says that nothing more will come.
+var errOver = errors.New("the store has been closed")
+
 // A storeWaiter is told by a store in this program.
 type storeWaiter struct {
 	store *Store
@@ -415,6 +524,8 @@ func (w *storeWaiter) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-w.store.over:
+		return errOver
 	case <-w.news:
 	}
 	if err := coalesce(ctx); err != nil {

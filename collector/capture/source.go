@@ -2,10 +2,13 @@ package capture
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -44,8 +47,33 @@ type source struct {
 // errNothing says that there is nothing more to be read, for now.
 var errNothing = errors.New("nothing more, for now")
 
-// open opens the file that position names, or, if that is not there any more, the
-// first after it. It returns errNothing if nothing has been written yet.
+// errPause says that much has been looked at and nothing found: whoever reads can
+// see whether anybody still waits for it.
+var errPause = errors.New("nothing yet")
+
+// errMissed says that files were removed before they were read.
+var errMissed = errors.New("they were removed before they were read")
+
+// pauseAfter is how much is looked at, in bytes.
+const pauseAfter = 1 << 20
+
+// Find is the logs in a directory of logs that have the name they get by default,
+// <id>.log, ordered by id.
+func Find(dir string) ([]Log, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		return nil, err
+	}
+	logs := make([]Log, 0, len(paths))
+	for _, path := range paths {
+		logs = append(logs, Log{ID: strings.TrimSuffix(filepath.Base(path), ".log"), Path: path, Format: JSON})
+	}
+	return logs, nil
+}
+
+// open opens the file that position names, or, if that is not there any more, goes
+// to the first after it and says errMissed. It returns errNothing if nothing has
+// been written yet.
 func (s *source) open() error {
 	for {
 		for _, suffix := range suffixes {
@@ -72,8 +100,11 @@ func (s *source) open() error {
 			for i := len(all) - 1; i >= 0 && (all[i].number >= s.position.File || s.position.File > last+1); i-- {
 				next = all[i].number
 			}
-			if next != s.position.File {
+			if missed := s.position.File > 0 && s.position.File <= last; next != s.position.File {
 				s.position = Position{File: next}
+				if missed {
+					return errMissed
+				}
 			}
 			continue
 		}
@@ -136,8 +167,16 @@ func (s *source) close() {
 // the end of what there is.
 func (s *source) next(w *wanted) error {
 	s.has = false
-	for !s.finished {
+	for looked := 0; !s.finished; {
 		line, partial, err := s.line(w.literal)
+		if errors.Is(err, errMissed) {
+			r := Record{Time: s.after, ID: s.log.ID, Position: s.position, Gap: &Gap{Reason: err.Error()}}
+			if w.match(&r) {
+				s.head, s.has = r, true
+				return nil
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -154,6 +193,9 @@ func (s *source) next(w *wanted) error {
 		if w.match(&r) {
 			s.head, s.has = r, true
 			return nil
+		}
+		if looked += len(line); looked > pauseAfter {
+			return errPause
 		}
 	}
 	return errNothing
@@ -176,7 +218,7 @@ func (s *source) line(literal []byte) (line []byte, partial bool, err error) {
 			s.position.Offset += int64(len(line)) + 1
 			return line, false, nil
 		}
-		if !errors.Is(err, io.EOF) {
+		if !errors.Is(err, io.EOF) { // errPause among them
 			return nil, false, err
 		}
 		if !s.final {
@@ -245,6 +287,9 @@ func (s *source) remembered(literal []byte) ([]byte, bool, error) {
 			s.position.Offset += int64(len(line)) + 1
 			return line, false, nil
 		}
+		if errors.Is(err, errPause) {
+			return nil, false, err
+		}
 		data, at := s.log.memory.from(uint64(s.position.Offset))
 		s.position = Position{File: 1, Offset: int64(at)}
 		if len(data) == 0 {
@@ -255,8 +300,13 @@ func (s *source) remembered(literal []byte) ([]byte, bool, error) {
 }
 
 // back goes through the records before the end, the last one first, until visit
-// returns false. It leaves the source at the beginning of the last one that was visited.
-func (s *source) back(visit func(r *Record) bool) error {
+// returns false or ctx is done. It leaves the source at the beginning of the last one that was visited.
+func (s *source) back(ctx context.Context, visitor func(r *Record) bool) error {
+	n := 0
+	visit := func(r *Record) bool {
+		n++
+		return (n%256 > 0 || ctx.Err() == nil) && visitor(r)
+	}
 	if s.log.memory != nil {
 		data, at := s.log.memory.from(0)
 		s.position = Position{File: 1}
@@ -273,7 +323,7 @@ func (s *source) back(visit func(r *Record) bool) error {
 	for number, i := lastNumber(all)+1, len(all)-1; ; i-- {
 		s.position = Position{File: number}
 		switch err := s.open(); {
-		case errors.Is(err, errNothing):
+		case errors.Is(err, errNothing), errors.Is(err, errMissed):
 		case err != nil:
 			return err
 		case s.position.File == number: // else it was pruned meanwhile
@@ -383,7 +433,7 @@ func (s *source) seek(since time.Time) error {
 		s.position = Position{File: all[i].number}
 	}
 	number := s.position.File
-	if err := s.open(); errors.Is(err, errNothing) {
+	if err := s.open(); errors.Is(err, errNothing) || errors.Is(err, errMissed) {
 		return nil
 	} else if err != nil {
 		return err
@@ -428,7 +478,8 @@ func (l *lineReader) reset(r io.Reader) { l.r, l.start, l.end = r, 0, 0 }
 
 // next returns the next line that has literal in it, without its line feed, and
 // how many bytes of lines were skipped before it. It returns io.EOF where no
-// line feed has come yet; it may be called again.
+// line feed has come yet, and errPause where very much was skipped; it may be
+// called again.
 func (l *lineReader) next(literal []byte) (skipped int64, line []byte, err error) {
 	for {
 		data := l.buf[l.start:l.end]
@@ -437,6 +488,9 @@ func (l *lineReader) next(literal []byte) (skipped int64, line []byte, err error
 			skipped += int64(n)
 			l.start += n
 			data = data[n:]
+			if skipped > pauseAfter {
+				return skipped, nil, errPause
+			}
 		}
 		if i := bytes.IndexByte(data, '\n'); i >= 0 {
 			l.start += i + 1

@@ -30,7 +30,9 @@ type Store struct {
 	tidying sync.WaitGroup
 	epoch   string
 	serial  atomic.Uint64
-	turns   turnstile // of those who read
+
+	generation atomic.Uint64 // of the logs
+	turns      turnstile     // of those who read
 
 	// Leaf I/O: recordings begin and end on goroutines of their own.
 	mu         sync.Mutex
@@ -43,6 +45,8 @@ type Store struct {
 	ager       *time.Timer
 	watchers   map[chan struct{}]struct{}
 	watched    atomic.Int32
+	over       chan struct{} // closed when nothing more will be stored
+	ending     sync.Once
 	closed     bool
 }
 
@@ -59,7 +63,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		dir: o.Dir, epoch: strconv.FormatInt(time.Now().UnixNano(), 36),
 		sinks: map[string]*sink{}, untidy: map[*sink]struct{}{}, recordings: map[*Recording]bool{}, left: map[string][]left{},
-		watchers: map[chan struct{}]struct{}{}, turns: turnstile{turn: make(chan struct{}, 1)},
+		watchers: map[chan struct{}]struct{}{}, turns: newTurnstile(), over: make(chan struct{}),
 	}
 	_ = os.MkdirAll(o.Dir, 0o700) // without it there are pipes without names
 	names, err := filepath.Glob(filepath.Join(o.Dir, "*", "*.std*"))
@@ -133,6 +137,7 @@ func (s *Store) sink(id string, set *Settings) *sink {
 		k.to.close()
 	}
 	k.settings = set
+	s.generation.Add(1)
 	switch set.Target {
 	case File:
 		k.to = &file{log: set.Path, settings: set}
@@ -295,6 +300,7 @@ func (s *Store) Close() error {
 	}
 	waitFor(&s.workers, storePatience) // a disk that never answers must not keep a program from ending
 	s.tidying.Wait()
+	s.ending.Do(func() { close(s.over) })
 	shards, _ := filepath.Glob(filepath.Join(s.dir, "*"))
 	for _, shard := range shards {
 		_ = os.Remove(shard) // if there is nothing in it

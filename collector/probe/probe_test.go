@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	case "ill":
 		os.Exit(3)
 	case "hangs":
-		select {}
+		time.Sleep(time.Hour)
 	}
 }
 

@@ -95,7 +95,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 					Target: config.OutputFile, Path: "/srv/procmond.log", MaxSizeMB: 10, MaxFiles: 3, MaxAgeDays: 14,
 					Compress: config.CompressZstd, Format: config.OutputRaw, Streams: config.StreamsTogether,
 					Timestamps: config.On, Lossless: config.On, MaxLineKB: 64, RateLimit: 1000, TailLines: 5,
-					Mask: []string{`password=\S+`}, MultilineStart: `^\S`, Also: []string{"inherit", "syslog+udp://logs:514"},
+					Mask: []string{`password=\S+`}, MultilineStart: `^\S`, Also: []string{"inherit", "syslog+udp://logs:514", "otlp+grpc://otel:4317", "command:/usr/bin/ship --to somewhere"},
 				},
 			},
 			"tcp":  {Liveness: config.Probe{TCP: "127.0.0.1:5432"}, Autostart: true},

@@ -176,7 +176,7 @@ func (p *process) spawn() {
 	p.pid, p.spawned = h.pid, true
 	h.living[p.spec.Label]++
 	h.most[p.spec.Label] = max(h.most[p.spec.Label], h.living[p.spec.Label])
-	p.tell(platform.Notice{Kind: platform.Spawned})
+	p.tell(platform.Notice{Kind: platform.Spawned, Path: p.spec.Path})
 	if p.killed {
 		p.die()
 		return

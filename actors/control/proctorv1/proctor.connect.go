@@ -85,6 +85,13 @@ const (
 	// ProctorServiceDescribeActorsProcedure is the fully-qualified name of the ProctorService's
 	// DescribeActors RPC.
 	ProctorServiceDescribeActorsProcedure = "/proctor.v1.ProctorService/DescribeActors"
+	// ProctorServiceGetRunsProcedure is the fully-qualified name of the ProctorService's GetRuns RPC.
+	ProctorServiceGetRunsProcedure = "/proctor.v1.ProctorService/GetRuns"
+	// ProctorServiceListCrashesProcedure is the fully-qualified name of the ProctorService's
+	// ListCrashes RPC.
+	ProctorServiceListCrashesProcedure = "/proctor.v1.ProctorService/ListCrashes"
+	// ProctorServiceGetCrashProcedure is the fully-qualified name of the ProctorService's GetCrash RPC.
+	ProctorServiceGetCrashProcedure = "/proctor.v1.ProctorService/GetCrash"
 	// ProctorServiceApplyConfigProcedure is the fully-qualified name of the ProctorService's
 	// ApplyConfig RPC.
 	ProctorServiceApplyConfigProcedure = "/proctor.v1.ProctorService/ApplyConfig"
@@ -94,6 +101,8 @@ const (
 	// ProctorServiceWatchEventsProcedure is the fully-qualified name of the ProctorService's
 	// WatchEvents RPC.
 	ProctorServiceWatchEventsProcedure = "/proctor.v1.ProctorService/WatchEvents"
+	// ProctorServiceReadLogsProcedure is the fully-qualified name of the ProctorService's ReadLogs RPC.
+	ProctorServiceReadLogsProcedure = "/proctor.v1.ProctorService/ReadLogs"
 )
 
 // ProctorServiceClient is a client for the proctor.v1.ProctorService service.
@@ -132,6 +141,13 @@ type ProctorServiceClient interface {
 	GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error)
 	// DescribeActors says what the actors are doing, for people who look for a fault.
 	DescribeActors(context.Context, *DescribeActorsRequest) (*DescribeActorsResponse, error)
+	// GetRuns tells of the last processes of a collector, also of those of earlier
+	// lives of the supervisor, the newest first.
+	GetRuns(context.Context, *GetRunsRequest) (*GetRunsResponse, error)
+	// ListCrashes has the crash reports, the last crash first.
+	ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error)
+	// GetCrash has one crash report.
+	GetCrash(context.Context, *GetCrashRequest) (*GetCrashResponse, error)
 	// ApplyConfig puts another configuration in force.
 	ApplyConfig(context.Context, *ApplyConfigRequest) (*ApplyConfigResponse, error)
 	// ReloadConfig has the configuration read again from where it came from.
@@ -139,6 +155,12 @@ type ProctorServiceClient interface {
 	// WatchEvents tells of what happens, until the caller ends it or the supervisor
 	// has ended. The first message has no events: it says that the watch has begun.
 	WatchEvents(context.Context, *WatchEventsRequest) (*connect.ServerStreamForClient[WatchEventsResponse], error)
+	// ReadLogs reads what collectors have written, that of several in the order of
+	// time; with follow also what they write from then on, until the caller ends it or
+	// the supervisor has ended. Nobody waits for a caller who reads slowly. The
+	// stream of one who takes nothing for half a minute is ended: he can go on where
+	// he was, by after. The first message has begin and no records.
+	ReadLogs(context.Context, *ReadLogsRequest) (*connect.ServerStreamForClient[ReadLogsResponse], error)
 }
 
 // NewProctorServiceClient constructs a client for the proctor.v1.ProctorService service. By
@@ -255,6 +277,27 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getRuns: connect.NewClient[GetRunsRequest, GetRunsResponse](
+			httpClient,
+			baseURL+ProctorServiceGetRunsProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("GetRuns")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		listCrashes: connect.NewClient[ListCrashesRequest, ListCrashesResponse](
+			httpClient,
+			baseURL+ProctorServiceListCrashesProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("ListCrashes")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getCrash: connect.NewClient[GetCrashRequest, GetCrashResponse](
+			httpClient,
+			baseURL+ProctorServiceGetCrashProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("GetCrash")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		applyConfig: connect.NewClient[ApplyConfigRequest, ApplyConfigResponse](
 			httpClient,
 			baseURL+ProctorServiceApplyConfigProcedure,
@@ -271,6 +314,12 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+ProctorServiceWatchEventsProcedure,
 			connect.WithSchema(proctorServiceMethods.ByName("WatchEvents")),
+			connect.WithClientOptions(opts...),
+		),
+		readLogs: connect.NewClient[ReadLogsRequest, ReadLogsResponse](
+			httpClient,
+			baseURL+ProctorServiceReadLogsProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("ReadLogs")),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -294,9 +343,13 @@ type proctorServiceClient struct {
 	inspectCollector *connect.Client[InspectCollectorRequest, InspectCollectorResponse]
 	getSupervisor    *connect.Client[GetSupervisorRequest, GetSupervisorResponse]
 	describeActors   *connect.Client[DescribeActorsRequest, DescribeActorsResponse]
+	getRuns          *connect.Client[GetRunsRequest, GetRunsResponse]
+	listCrashes      *connect.Client[ListCrashesRequest, ListCrashesResponse]
+	getCrash         *connect.Client[GetCrashRequest, GetCrashResponse]
 	applyConfig      *connect.Client[ApplyConfigRequest, ApplyConfigResponse]
 	reloadConfig     *connect.Client[ReloadConfigRequest, ReloadConfigResponse]
 	watchEvents      *connect.Client[WatchEventsRequest, WatchEventsResponse]
+	readLogs         *connect.Client[ReadLogsRequest, ReadLogsResponse]
 }
 
 // StartCollector calls proctor.v1.ProctorService.StartCollector.
@@ -443,6 +496,33 @@ func (c *proctorServiceClient) DescribeActors(ctx context.Context, req *Describe
 	return nil, err
 }
 
+// GetRuns calls proctor.v1.ProctorService.GetRuns.
+func (c *proctorServiceClient) GetRuns(ctx context.Context, req *GetRunsRequest) (*GetRunsResponse, error) {
+	response, err := c.getRuns.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListCrashes calls proctor.v1.ProctorService.ListCrashes.
+func (c *proctorServiceClient) ListCrashes(ctx context.Context, req *ListCrashesRequest) (*ListCrashesResponse, error) {
+	response, err := c.listCrashes.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetCrash calls proctor.v1.ProctorService.GetCrash.
+func (c *proctorServiceClient) GetCrash(ctx context.Context, req *GetCrashRequest) (*GetCrashResponse, error) {
+	response, err := c.getCrash.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ApplyConfig calls proctor.v1.ProctorService.ApplyConfig.
 func (c *proctorServiceClient) ApplyConfig(ctx context.Context, req *ApplyConfigRequest) (*ApplyConfigResponse, error) {
 	response, err := c.applyConfig.CallUnary(ctx, connect.NewRequest(req))
@@ -464,6 +544,11 @@ func (c *proctorServiceClient) ReloadConfig(ctx context.Context, req *ReloadConf
 // WatchEvents calls proctor.v1.ProctorService.WatchEvents.
 func (c *proctorServiceClient) WatchEvents(ctx context.Context, req *WatchEventsRequest) (*connect.ServerStreamForClient[WatchEventsResponse], error) {
 	return c.watchEvents.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// ReadLogs calls proctor.v1.ProctorService.ReadLogs.
+func (c *proctorServiceClient) ReadLogs(ctx context.Context, req *ReadLogsRequest) (*connect.ServerStreamForClient[ReadLogsResponse], error) {
+	return c.readLogs.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // ProctorServiceHandler is an implementation of the proctor.v1.ProctorService service.
@@ -502,6 +587,13 @@ type ProctorServiceHandler interface {
 	GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error)
 	// DescribeActors says what the actors are doing, for people who look for a fault.
 	DescribeActors(context.Context, *DescribeActorsRequest) (*DescribeActorsResponse, error)
+	// GetRuns tells of the last processes of a collector, also of those of earlier
+	// lives of the supervisor, the newest first.
+	GetRuns(context.Context, *GetRunsRequest) (*GetRunsResponse, error)
+	// ListCrashes has the crash reports, the last crash first.
+	ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error)
+	// GetCrash has one crash report.
+	GetCrash(context.Context, *GetCrashRequest) (*GetCrashResponse, error)
 	// ApplyConfig puts another configuration in force.
 	ApplyConfig(context.Context, *ApplyConfigRequest) (*ApplyConfigResponse, error)
 	// ReloadConfig has the configuration read again from where it came from.
@@ -509,6 +601,12 @@ type ProctorServiceHandler interface {
 	// WatchEvents tells of what happens, until the caller ends it or the supervisor
 	// has ended. The first message has no events: it says that the watch has begun.
 	WatchEvents(context.Context, *WatchEventsRequest, *connect.ServerStream[WatchEventsResponse]) error
+	// ReadLogs reads what collectors have written, that of several in the order of
+	// time; with follow also what they write from then on, until the caller ends it or
+	// the supervisor has ended. Nobody waits for a caller who reads slowly. The
+	// stream of one who takes nothing for half a minute is ended: he can go on where
+	// he was, by after. The first message has begin and no records.
+	ReadLogs(context.Context, *ReadLogsRequest, *connect.ServerStream[ReadLogsResponse]) error
 }
 
 // NewProctorServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -621,6 +719,27 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	proctorServiceGetRunsHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceGetRunsProcedure,
+		svc.GetRuns,
+		connect.WithSchema(proctorServiceMethods.ByName("GetRuns")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceListCrashesHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceListCrashesProcedure,
+		svc.ListCrashes,
+		connect.WithSchema(proctorServiceMethods.ByName("ListCrashes")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceGetCrashHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceGetCrashProcedure,
+		svc.GetCrash,
+		connect.WithSchema(proctorServiceMethods.ByName("GetCrash")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	proctorServiceApplyConfigHandler := connect.NewUnaryHandlerSimple(
 		ProctorServiceApplyConfigProcedure,
 		svc.ApplyConfig,
@@ -637,6 +756,12 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		ProctorServiceWatchEventsProcedure,
 		svc.WatchEvents,
 		connect.WithSchema(proctorServiceMethods.ByName("WatchEvents")),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceReadLogsHandler := connect.NewServerStreamHandlerSimple(
+		ProctorServiceReadLogsProcedure,
+		svc.ReadLogs,
+		connect.WithSchema(proctorServiceMethods.ByName("ReadLogs")),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/proctor.v1.ProctorService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -673,12 +798,20 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceGetSupervisorHandler.ServeHTTP(w, r)
 		case ProctorServiceDescribeActorsProcedure:
 			proctorServiceDescribeActorsHandler.ServeHTTP(w, r)
+		case ProctorServiceGetRunsProcedure:
+			proctorServiceGetRunsHandler.ServeHTTP(w, r)
+		case ProctorServiceListCrashesProcedure:
+			proctorServiceListCrashesHandler.ServeHTTP(w, r)
+		case ProctorServiceGetCrashProcedure:
+			proctorServiceGetCrashHandler.ServeHTTP(w, r)
 		case ProctorServiceApplyConfigProcedure:
 			proctorServiceApplyConfigHandler.ServeHTTP(w, r)
 		case ProctorServiceReloadConfigProcedure:
 			proctorServiceReloadConfigHandler.ServeHTTP(w, r)
 		case ProctorServiceWatchEventsProcedure:
 			proctorServiceWatchEventsHandler.ServeHTTP(w, r)
+		case ProctorServiceReadLogsProcedure:
+			proctorServiceReadLogsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -752,6 +885,18 @@ func (UnimplementedProctorServiceHandler) DescribeActors(context.Context, *Descr
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.DescribeActors is not implemented"))
 }
 
+func (UnimplementedProctorServiceHandler) GetRuns(context.Context, *GetRunsRequest) (*GetRunsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.GetRuns is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) ListCrashes(context.Context, *ListCrashesRequest) (*ListCrashesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.ListCrashes is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) GetCrash(context.Context, *GetCrashRequest) (*GetCrashResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.GetCrash is not implemented"))
+}
+
 func (UnimplementedProctorServiceHandler) ApplyConfig(context.Context, *ApplyConfigRequest) (*ApplyConfigResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.ApplyConfig is not implemented"))
 }
@@ -762,4 +907,8 @@ func (UnimplementedProctorServiceHandler) ReloadConfig(context.Context, *ReloadC
 
 func (UnimplementedProctorServiceHandler) WatchEvents(context.Context, *WatchEventsRequest, *connect.ServerStream[WatchEventsResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.WatchEvents is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) ReadLogs(context.Context, *ReadLogsRequest, *connect.ServerStream[ReadLogsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.ReadLogs is not implemented"))
 }

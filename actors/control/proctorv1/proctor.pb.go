@@ -148,6 +148,150 @@ func (Health) EnumDescriptor() ([]byte, []int) {
 	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{1}
 }
 
+// RunEnd is how a process came to its end.
+type RunEnd int32
+
+const (
+	RunEnd_RUN_END_UNSPECIFIED RunEnd = 0
+	// It goes on.
+	RunEnd_RUN_END_RUNNING RunEnd = 1
+	// It exited by itself.
+	RunEnd_RUN_END_EXIT RunEnd = 2
+	// A signal ended it that the supervisor has not sent.
+	RunEnd_RUN_END_SIGNAL RunEnd = 3
+	// It was killed for lack of memory.
+	RunEnd_RUN_END_OOM RunEnd = 4
+	// It was killed at a limit of processor time or of a file's size.
+	RunEnd_RUN_END_LIMIT RunEnd = 5
+	// It was ended because a probe failed, or it was not ready in time.
+	RunEnd_RUN_END_UNHEALTHY RunEnd = 6
+	// There never was a process.
+	RunEnd_RUN_END_SPAWN RunEnd = 7
+	// The supervisor itself had a fault.
+	RunEnd_RUN_END_FAULT RunEnd = 8
+	// It was asked to end.
+	RunEnd_RUN_END_OPERATOR RunEnd = 9
+	// It ended with the supervisor.
+	RunEnd_RUN_END_SUPERVISOR RunEnd = 10
+	// It is over, and how is not known.
+	RunEnd_RUN_END_UNKNOWN RunEnd = 11
+)
+
+// Enum value maps for RunEnd.
+var (
+	RunEnd_name = map[int32]string{
+		0:  "RUN_END_UNSPECIFIED",
+		1:  "RUN_END_RUNNING",
+		2:  "RUN_END_EXIT",
+		3:  "RUN_END_SIGNAL",
+		4:  "RUN_END_OOM",
+		5:  "RUN_END_LIMIT",
+		6:  "RUN_END_UNHEALTHY",
+		7:  "RUN_END_SPAWN",
+		8:  "RUN_END_FAULT",
+		9:  "RUN_END_OPERATOR",
+		10: "RUN_END_SUPERVISOR",
+		11: "RUN_END_UNKNOWN",
+	}
+	RunEnd_value = map[string]int32{
+		"RUN_END_UNSPECIFIED": 0,
+		"RUN_END_RUNNING":     1,
+		"RUN_END_EXIT":        2,
+		"RUN_END_SIGNAL":      3,
+		"RUN_END_OOM":         4,
+		"RUN_END_LIMIT":       5,
+		"RUN_END_UNHEALTHY":   6,
+		"RUN_END_SPAWN":       7,
+		"RUN_END_FAULT":       8,
+		"RUN_END_OPERATOR":    9,
+		"RUN_END_SUPERVISOR":  10,
+		"RUN_END_UNKNOWN":     11,
+	}
+)
+
+func (x RunEnd) Enum() *RunEnd {
+	p := new(RunEnd)
+	*p = x
+	return p
+}
+
+func (x RunEnd) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RunEnd) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+}
+
+func (RunEnd) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[2]
+}
+
+func (x RunEnd) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RunEnd.Descriptor instead.
+func (RunEnd) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+}
+
+// RunTrigger is what has led to a process.
+type RunTrigger int32
+
+const (
+	RunTrigger_RUN_TRIGGER_UNSPECIFIED RunTrigger = 0
+	// It started with the supervisor.
+	RunTrigger_RUN_TRIGGER_START RunTrigger = 1
+	// Somebody asked for it.
+	RunTrigger_RUN_TRIGGER_COMMAND RunTrigger = 2
+	// The one before it had ended.
+	RunTrigger_RUN_TRIGGER_RESTART RunTrigger = 3
+)
+
+// Enum value maps for RunTrigger.
+var (
+	RunTrigger_name = map[int32]string{
+		0: "RUN_TRIGGER_UNSPECIFIED",
+		1: "RUN_TRIGGER_START",
+		2: "RUN_TRIGGER_COMMAND",
+		3: "RUN_TRIGGER_RESTART",
+	}
+	RunTrigger_value = map[string]int32{
+		"RUN_TRIGGER_UNSPECIFIED": 0,
+		"RUN_TRIGGER_START":       1,
+		"RUN_TRIGGER_COMMAND":     2,
+		"RUN_TRIGGER_RESTART":     3,
+	}
+)
+
+func (x RunTrigger) Enum() *RunTrigger {
+	p := new(RunTrigger)
+	*p = x
+	return p
+}
+
+func (x RunTrigger) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RunTrigger) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+}
+
+func (RunTrigger) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[3]
+}
+
+func (x RunTrigger) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RunTrigger.Descriptor instead.
+func (RunTrigger) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+}
+
 // Action is what a change of the configuration means for a collector.
 type Action int32
 
@@ -193,11 +337,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[2]
+	return &file_proctor_v1_proctor_proto_enumTypes[4]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -206,7 +350,57 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
+}
+
+// Stream is one of the two that a process writes to.
+type Stream int32
+
+const (
+	Stream_STREAM_UNSPECIFIED Stream = 0
+	Stream_STREAM_STDOUT      Stream = 1
+	Stream_STREAM_STDERR      Stream = 2
+)
+
+// Enum value maps for Stream.
+var (
+	Stream_name = map[int32]string{
+		0: "STREAM_UNSPECIFIED",
+		1: "STREAM_STDOUT",
+		2: "STREAM_STDERR",
+	}
+	Stream_value = map[string]int32{
+		"STREAM_UNSPECIFIED": 0,
+		"STREAM_STDOUT":      1,
+		"STREAM_STDERR":      2,
+	}
+)
+
+func (x Stream) Enum() *Stream {
+	p := new(Stream)
+	*p = x
+	return p
+}
+
+func (x Stream) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Stream) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[5].Descriptor()
+}
+
+func (Stream) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[5]
+}
+
+func (x Stream) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Stream.Descriptor instead.
+func (Stream) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
 }
 
 // Error says what was tried on which collector, and why it did not work. It is
@@ -4440,6 +4634,858 @@ func (x *DescribeActorsResponse) GetActors() []string {
 	return nil
 }
 
+// GetRunsRequest asks about the last processes of a collector.
+type GetRunsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many; 0: all that there are records of.
+	Last          int32 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRunsRequest) Reset() {
+	*x = GetRunsRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRunsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRunsRequest) ProtoMessage() {}
+
+func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
+func (*GetRunsRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetRunsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetRunsRequest) GetLast() int32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+// GetRunsResponse has them, the newest first.
+type GetRunsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Runs          []*Run                 `protobuf:"bytes,2,rep,name=runs,proto3" json:"runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRunsResponse) Reset() {
+	*x = GetRunsResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRunsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRunsResponse) ProtoMessage() {}
+
+func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
+func (*GetRunsResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *GetRunsResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetRunsResponse) GetRuns() []*Run {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+// Run is the record of one process, from its start to its end.
+type Run struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The life of the supervisor that it was part of.
+	Instance    string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Incarnation uint64 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// 0: there was no process.
+	Pid       uint32                 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	Trigger   RunTrigger             `protobuf:"varint,6,opt,name=trigger,proto3,enum=proctor.v1.RunTrigger" json:"trigger,omitempty"`
+	// Who asked for it.
+	StartedBy string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
+	// The path that was executed.
+	Binary       string `protobuf:"bytes,8,opt,name=binary,proto3" json:"binary,omitempty"`
+	BinarySha256 string `protobuf:"bytes,9,opt,name=binary_sha256,json=binarySha256,proto3" json:"binary_sha256,omitempty"`
+	ConfigSha256 string `protobuf:"bytes,10,opt,name=config_sha256,json=configSha256,proto3" json:"config_sha256,omitempty"`
+	End          RunEnd `protobuf:"varint,11,opt,name=end,proto3,enum=proctor.v1.RunEnd" json:"end,omitempty"`
+	// Who asked for its end.
+	EndedBy string `protobuf:"bytes,12,opt,name=ended_by,json=endedBy,proto3" json:"ended_by,omitempty"`
+	Exit    *Exit  `protobuf:"bytes,13,opt,name=exit,proto3" json:"exit,omitempty"`
+	// Who had a signal sent to it shortly before.
+	SignalledBy string `protobuf:"bytes,14,opt,name=signalled_by,json=signalledBy,proto3" json:"signalled_by,omitempty"`
+	// What followed, with the rule that led to it.
+	Decision string                 `protobuf:"bytes,15,opt,name=decision,proto3" json:"decision,omitempty"`
+	NextAt   *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
+	// The number of the crash report; 0: there is none.
+	Crash uint64 `protobuf:"varint,17,opt,name=crash,proto3" json:"crash,omitempty"`
+	// Why the record cannot be read.
+	Unreadable    string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Run) Reset() {
+	*x = Run{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Run) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Run) ProtoMessage() {}
+
+func (x *Run) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Run.ProtoReflect.Descriptor instead.
+func (*Run) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Run) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Run) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Run) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Run) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Run) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Run) GetTrigger() RunTrigger {
+	if x != nil {
+		return x.Trigger
+	}
+	return RunTrigger_RUN_TRIGGER_UNSPECIFIED
+}
+
+func (x *Run) GetStartedBy() string {
+	if x != nil {
+		return x.StartedBy
+	}
+	return ""
+}
+
+func (x *Run) GetBinary() string {
+	if x != nil {
+		return x.Binary
+	}
+	return ""
+}
+
+func (x *Run) GetBinarySha256() string {
+	if x != nil {
+		return x.BinarySha256
+	}
+	return ""
+}
+
+func (x *Run) GetConfigSha256() string {
+	if x != nil {
+		return x.ConfigSha256
+	}
+	return ""
+}
+
+func (x *Run) GetEnd() RunEnd {
+	if x != nil {
+		return x.End
+	}
+	return RunEnd_RUN_END_UNSPECIFIED
+}
+
+func (x *Run) GetEndedBy() string {
+	if x != nil {
+		return x.EndedBy
+	}
+	return ""
+}
+
+func (x *Run) GetExit() *Exit {
+	if x != nil {
+		return x.Exit
+	}
+	return nil
+}
+
+func (x *Run) GetSignalledBy() string {
+	if x != nil {
+		return x.SignalledBy
+	}
+	return ""
+}
+
+func (x *Run) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *Run) GetNextAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAt
+	}
+	return nil
+}
+
+func (x *Run) GetCrash() uint64 {
+	if x != nil {
+		return x.Crash
+	}
+	return 0
+}
+
+func (x *Run) GetUnreadable() string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return ""
+}
+
+// ListCrashesRequest asks for the crash reports.
+type ListCrashesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this collector; empty: of all.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCrashesRequest) Reset() {
+	*x = ListCrashesRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCrashesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCrashesRequest) ProtoMessage() {}
+
+func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
+func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ListCrashesRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ListCrashesResponse has them, the last crash first.
+type ListCrashesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Crashes       []*Crash               `protobuf:"bytes,1,rep,name=crashes,proto3" json:"crashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCrashesResponse) Reset() {
+	*x = ListCrashesResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCrashesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCrashesResponse) ProtoMessage() {}
+
+func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
+func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ListCrashesResponse) GetCrashes() []*Crash {
+	if x != nil {
+		return x.Crashes
+	}
+	return nil
+}
+
+// GetCrashRequest asks for one crash report.
+type GetCrashRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCrashRequest) Reset() {
+	*x = GetCrashRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCrashRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCrashRequest) ProtoMessage() {}
+
+func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
+func (*GetCrashRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *GetCrashRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// GetCrashResponse has it.
+type GetCrashResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Crash         *Crash                 `protobuf:"bytes,1,opt,name=crash,proto3" json:"crash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCrashResponse) Reset() {
+	*x = GetCrashResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCrashResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCrashResponse) ProtoMessage() {}
+
+func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
+func (*GetCrashResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *GetCrashResponse) GetCrash() *Crash {
+	if x != nil {
+		return x.Crash
+	}
+	return nil
+}
+
+// Crash is an unexpected end that has come once or more often.
+type Crash struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Of the program, how it ended, and the top of its trace.
+	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The collector, at the last time.
+	Id      string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	Program string `protobuf:"bytes,4,opt,name=program,proto3" json:"program,omitempty"`
+	What    string `protobuf:"bytes,5,opt,name=what,proto3" json:"what,omitempty"`
+	// Of the trace in its output: "go", "python", "java" or "rust".
+	Language string `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
+	// The line that says what went wrong.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The functions that it was in, the innermost first.
+	Trace []string               `protobuf:"bytes,8,rep,name=trace,proto3" json:"trace,omitempty"`
+	Count uint64                 `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
+	First *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=first,proto3" json:"first,omitempty"`
+	Last  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last,proto3" json:"last,omitempty"`
+	// The last ones, the newest first.
+	Recent []*CrashedRun `protobuf:"bytes,12,rep,name=recent,proto3" json:"recent,omitempty"`
+	// Of the last time, as what follows.
+	Exit   *Exit     `protobuf:"bytes,13,opt,name=exit,proto3" json:"exit,omitempty"`
+	Core   *CoreDump `protobuf:"bytes,14,opt,name=core,proto3" json:"core,omitempty"`
+	Output []string  `protobuf:"bytes,15,rep,name=output,proto3" json:"output,omitempty"`
+	// What else failed within a minute of it.
+	Others        []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Crash) Reset() {
+	*x = Crash{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Crash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Crash) ProtoMessage() {}
+
+func (x *Crash) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Crash.ProtoReflect.Descriptor instead.
+func (*Crash) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *Crash) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Crash) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *Crash) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Crash) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *Crash) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Crash) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Crash) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Crash) GetTrace() []string {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
+}
+
+func (x *Crash) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Crash) GetFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Crash) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Crash) GetRecent() []*CrashedRun {
+	if x != nil {
+		return x.Recent
+	}
+	return nil
+}
+
+func (x *Crash) GetExit() *Exit {
+	if x != nil {
+		return x.Exit
+	}
+	return nil
+}
+
+func (x *Crash) GetCore() *CoreDump {
+	if x != nil {
+		return x.Core
+	}
+	return nil
+}
+
+func (x *Crash) GetOutput() []string {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *Crash) GetOthers() []*OtherFailure {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// CrashedRun is one process that ended in a crash.
+type CrashedRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Incarnation   uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Pid           uint32                 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CrashedRun) Reset() {
+	*x = CrashedRun{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CrashedRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CrashedRun) ProtoMessage() {}
+
+func (x *CrashedRun) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
+func (*CrashedRun) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *CrashedRun) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CrashedRun) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *CrashedRun) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *CrashedRun) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *CrashedRun) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// CoreDump is where the memory of a process that crashed was written to.
+type CoreDump struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: no file was found.
+	Path      string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	SizeBytes int64  `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Who takes care of dumps, or why there is none.
+	Note          string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoreDump) Reset() {
+	*x = CoreDump{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoreDump) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoreDump) ProtoMessage() {}
+
+func (x *CoreDump) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
+func (*CoreDump) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *CoreDump) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CoreDump) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *CoreDump) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// OtherFailure is the unexpected end of another collector.
+type OtherFailure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	What          string                 `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtherFailure) Reset() {
+	*x = OtherFailure{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtherFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtherFailure) ProtoMessage() {}
+
+func (x *OtherFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
+func (*OtherFailure) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *OtherFailure) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OtherFailure) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *OtherFailure) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
 // ApplyConfigRequest asks for a configuration to be put in force.
 type ApplyConfigRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -4452,7 +5498,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +5510,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +5523,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -4504,7 +5550,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4516,7 +5562,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4529,7 +5575,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -4550,7 +5596,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4562,7 +5608,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4575,7 +5621,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -4595,7 +5641,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4607,7 +5653,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4620,7 +5666,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -4644,7 +5690,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4656,7 +5702,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4669,7 +5715,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -4709,7 +5755,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4721,7 +5767,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4734,7 +5780,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Change) GetId() string {
@@ -4789,7 +5835,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4801,7 +5847,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4814,7 +5860,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -4849,7 +5895,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4861,7 +5907,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4874,7 +5920,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -4932,7 +5978,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4944,7 +5990,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4957,7 +6003,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -5308,7 +6354,7 @@ type NotifyRefused struct {
 
 func (x *NotifyRefused) Reset() {
 	*x = NotifyRefused{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5320,7 +6366,7 @@ func (x *NotifyRefused) String() string {
 func (*NotifyRefused) ProtoMessage() {}
 
 func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5333,7 +6379,7 @@ func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRefused.ProtoReflect.Descriptor instead.
 func (*NotifyRefused) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *NotifyRefused) GetReason() string {
@@ -5353,7 +6399,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5365,7 +6411,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5378,7 +6424,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Added) GetType() string {
@@ -5397,7 +6443,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5409,7 +6455,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5422,7 +6468,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -5439,7 +6485,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5451,7 +6497,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5464,7 +6510,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -5514,7 +6560,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5526,7 +6572,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5539,7 +6585,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -5572,7 +6618,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5584,7 +6630,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5597,7 +6643,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -5655,7 +6701,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5667,7 +6713,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5680,7 +6726,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -5715,7 +6761,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5727,7 +6773,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5740,7 +6786,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -5767,7 +6813,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5779,7 +6825,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5792,7 +6838,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Crashed) GetReason() string {
@@ -5811,7 +6857,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5823,7 +6869,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5836,7 +6882,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -5850,7 +6896,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5862,7 +6908,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5875,7 +6921,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Begun) GetInstance() string {
@@ -5905,7 +6951,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5917,7 +6963,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5930,7 +6976,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -5975,7 +7021,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5987,7 +7033,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6000,7 +7046,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Audited) GetOperation() string {
@@ -6034,7 +7080,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6046,7 +7092,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6059,7 +7105,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -6080,7 +7126,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6092,7 +7138,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6105,7 +7151,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -6133,7 +7179,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6145,7 +7191,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6158,7 +7204,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -6180,7 +7226,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6192,7 +7238,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6205,7 +7251,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -6229,6 +7275,487 @@ func (x *HealthChanged) GetReason() string {
 	return ""
 }
 
+// LogPosition is a place in the log of one collector. It stays what it is, however
+// often the log is rotated.
+type LogPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the file.
+	File uint64 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
+	// The byte in its content, uncompressed.
+	Offset        int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogPosition) Reset() {
+	*x = LogPosition{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogPosition) ProtoMessage() {}
+
+func (x *LogPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
+func (*LogPosition) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *LogPosition) GetFile() uint64 {
+	if x != nil {
+		return x.File
+	}
+	return 0
+}
+
+func (x *LogPosition) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// ReadLogsRequest says which records to read. What is not set is not asked for: an
+// empty request is answered with everything that there is.
+type ReadLogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose: ids, or patterns with * ? [a-c]. None: of all collectors.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// Not before, and not after.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// An expression (RE2) that the text matches.
+	Grep   string `protobuf:"bytes,4,opt,name=grep,proto3" json:"grep,omitempty"`
+	Stream Stream `protobuf:"varint,5,opt,name=stream,proto3,enum=proctor.v1.Stream" json:"stream,omitempty"`
+	// Of the process with this incarnation number.
+	Run uint64 `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`
+	// Of the process before the last.
+	Previous bool `protobuf:"varint,7,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Only the last so many, of all collectors together. Zero: all.
+	Last uint32 `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
+	// Nothing of what is there already.
+	NewOnly bool `protobuf:"varint,9,opt,name=new_only,json=newOnly,proto3" json:"new_only,omitempty"`
+	// Go on with what comes.
+	Follow bool `protobuf:"varint,10,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Go on behind these places, by id. Collectors that are not named are read from
+	// the beginning.
+	After         map[string]*LogPosition `protobuf:"bytes,11,rep,name=after,proto3" json:"after,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadLogsRequest) Reset() {
+	*x = ReadLogsRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogsRequest) ProtoMessage() {}
+
+func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
+func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
+}
+
+func (x *ReadLogsRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetGrep() string {
+	if x != nil {
+		return x.Grep
+	}
+	return ""
+}
+
+func (x *ReadLogsRequest) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *ReadLogsRequest) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *ReadLogsRequest) GetPrevious() bool {
+	if x != nil {
+		return x.Previous
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *ReadLogsRequest) GetNewOnly() bool {
+	if x != nil {
+		return x.NewOnly
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetAfter() map[string]*LogPosition {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// ReadLogsResponse is some records. The place behind the last record of each
+// collector is where to go on.
+type ReadLogsResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*LogRecord           `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// Of the first message: where the reading of each log begins.
+	Begin         map[string]*LogPosition `protobuf:"bytes,2,rep,name=begin,proto3" json:"begin,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadLogsResponse) Reset() {
+	*x = ReadLogsResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogsResponse) ProtoMessage() {}
+
+func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
+func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
+}
+
+func (x *ReadLogsResponse) GetRecords() []*LogRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ReadLogsResponse) GetBegin() map[string]*LogPosition {
+	if x != nil {
+		return x.Begin
+	}
+	return nil
+}
+
+// LogRecord is one line that a process wrote, or a gap where lines are missing.
+type LogRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the collector.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it was read; not set where a raw file does not say.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// Not specified where a raw file does not say, and for a gap.
+	Stream Stream `protobuf:"varint,3,opt,name=stream,proto3,enum=proctor.v1.Stream" json:"stream,omitempty"`
+	// Which process of it; zero where a raw file does not say.
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Types that are valid to be assigned to Content:
+	//
+	//	*LogRecord_Text
+	//	*LogRecord_Bytes
+	//	*LogRecord_Gap
+	//	*LogRecord_Error
+	Content isLogRecord_Content `protobuf_oneof:"content"`
+	// No line feed followed: the line was too long, or its writer's end came first.
+	Partial bool `protobuf:"varint,9,opt,name=partial,proto3" json:"partial,omitempty"`
+	// Where it ends.
+	Position      *LogPosition `protobuf:"bytes,10,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogRecord) Reset() {
+	*x = LogRecord{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogRecord) ProtoMessage() {}
+
+func (x *LogRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
+func (*LogRecord) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
+}
+
+func (x *LogRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LogRecord) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *LogRecord) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *LogRecord) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *LogRecord) GetContent() isLogRecord_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *LogRecord) GetText() string {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Text); ok {
+			return x.Text
+		}
+	}
+	return ""
+}
+
+func (x *LogRecord) GetBytes() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Bytes); ok {
+			return x.Bytes
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetGap() *LogGap {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Gap); ok {
+			return x.Gap
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetError() *Error {
+	if x != nil {
+		if x, ok := x.Content.(*LogRecord_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *LogRecord) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *LogRecord) GetPosition() *LogPosition {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type isLogRecord_Content interface {
+	isLogRecord_Content()
+}
+
+type LogRecord_Text struct {
+	// The line, without its line feed.
+	Text string `protobuf:"bytes,5,opt,name=text,proto3,oneof"`
+}
+
+type LogRecord_Bytes struct {
+	// The same, where it is not UTF-8.
+	Bytes []byte `protobuf:"bytes,6,opt,name=bytes,proto3,oneof"`
+}
+
+type LogRecord_Gap struct {
+	Gap *LogGap `protobuf:"bytes,7,opt,name=gap,proto3,oneof"`
+}
+
+type LogRecord_Error struct {
+	// Why the log of this collector cannot be read; others are all the same.
+	Error *Error `protobuf:"bytes,8,opt,name=error,proto3,oneof"`
+}
+
+func (*LogRecord_Text) isLogRecord_Content() {}
+
+func (*LogRecord_Bytes) isLogRecord_Content() {}
+
+func (*LogRecord_Gap) isLogRecord_Content() {}
+
+func (*LogRecord_Error) isLogRecord_Content() {}
+
+// LogGap is what is missing, and why.
+type LogGap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Zero: nobody knows how many.
+	Lines         uint64 `protobuf:"varint,1,opt,name=lines,proto3" json:"lines,omitempty"`
+	Bytes         uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogGap) Reset() {
+	*x = LogGap{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogGap) ProtoMessage() {}
+
+func (x *LogGap) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
+func (*LogGap) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
+}
+
+func (x *LogGap) GetLines() uint64 {
+	if x != nil {
+		return x.Lines
+	}
+	return 0
+}
+
+func (x *LogGap) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *LogGap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // GroupRestarting says that children of a group are stopped and started again.
 type GroupRestarting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -6244,7 +7771,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6256,7 +7783,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6269,7 +7796,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -6318,7 +7845,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6330,7 +7857,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6343,7 +7870,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -6751,7 +8278,79 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\x17\n" +
 	"\x15DescribeActorsRequest\"0\n" +
 	"\x16DescribeActorsResponse\x12\x16\n" +
-	"\x06actors\x18\x01 \x03(\tR\x06actors\"Y\n" +
+	"\x06actors\x18\x01 \x03(\tR\x06actors\"4\n" +
+	"\x0eGetRunsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x05R\x04last\"F\n" +
+	"\x0fGetRunsResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
+	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xe4\x04\n" +
+	"\x03Run\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x10\n" +
+	"\x03pid\x18\x04 \x01(\rR\x03pid\x129\n" +
+	"\n" +
+	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x120\n" +
+	"\atrigger\x18\x06 \x01(\x0e2\x16.proctor.v1.RunTriggerR\atrigger\x12\x1d\n" +
+	"\n" +
+	"started_by\x18\a \x01(\tR\tstartedBy\x12\x16\n" +
+	"\x06binary\x18\b \x01(\tR\x06binary\x12#\n" +
+	"\rbinary_sha256\x18\t \x01(\tR\fbinarySha256\x12#\n" +
+	"\rconfig_sha256\x18\n" +
+	" \x01(\tR\fconfigSha256\x12$\n" +
+	"\x03end\x18\v \x01(\x0e2\x12.proctor.v1.RunEndR\x03end\x12\x19\n" +
+	"\bended_by\x18\f \x01(\tR\aendedBy\x12$\n" +
+	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12!\n" +
+	"\fsignalled_by\x18\x0e \x01(\tR\vsignalledBy\x12\x1a\n" +
+	"\bdecision\x18\x0f \x01(\tR\bdecision\x123\n" +
+	"\anext_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12\x14\n" +
+	"\x05crash\x18\x11 \x01(\x04R\x05crash\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x12 \x01(\tR\n" +
+	"unreadable\"$\n" +
+	"\x12ListCrashesRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
+	"\x13ListCrashesResponse\x12+\n" +
+	"\acrashes\x18\x01 \x03(\v2\x11.proctor.v1.CrashR\acrashes\")\n" +
+	"\x0fGetCrashRequest\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\";\n" +
+	"\x10GetCrashResponse\x12'\n" +
+	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\x8b\x04\n" +
+	"\x05Crash\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x12\x18\n" +
+	"\aprogram\x18\x04 \x01(\tR\aprogram\x12\x12\n" +
+	"\x04what\x18\x05 \x01(\tR\x04what\x12\x1a\n" +
+	"\blanguage\x18\x06 \x01(\tR\blanguage\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
+	"\x05trace\x18\b \x03(\tR\x05trace\x12\x14\n" +
+	"\x05count\x18\t \x01(\x04R\x05count\x120\n" +
+	"\x05first\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
+	"\x04last\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12.\n" +
+	"\x06recent\x18\f \x03(\v2\x16.proctor.v1.CrashedRunR\x06recent\x12$\n" +
+	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12(\n" +
+	"\x04core\x18\x0e \x01(\v2\x14.proctor.v1.CoreDumpR\x04core\x12\x16\n" +
+	"\x06output\x18\x0f \x03(\tR\x06output\x120\n" +
+	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\"\x98\x01\n" +
+	"\n" +
+	"CrashedRun\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x10\n" +
+	"\x03pid\x18\x04 \x01(\rR\x03pid\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"Q\n" +
+	"\bCoreDump\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\"^\n" +
+	"\fOtherFailure\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\"Y\n" +
 	"\x12ApplyConfigRequest\x12*\n" +
 	"\x06config\x18\x01 \x01(\v2\x12.proctor.v1.ConfigR\x06config\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\";\n" +
@@ -6866,6 +8465,50 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\rHealthChanged\x12&\n" +
 	"\x04from\x18\x01 \x01(\x0e2\x12.proctor.v1.HealthR\x04from\x12\"\n" +
 	"\x02to\x18\x02 \x01(\x0e2\x12.proctor.v1.HealthR\x02to\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"9\n" +
+	"\vLogPosition\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\x04R\x04file\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"\xcd\x03\n" +
+	"\x0fReadLogsRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04grep\x18\x04 \x01(\tR\x04grep\x12*\n" +
+	"\x06stream\x18\x05 \x01(\x0e2\x12.proctor.v1.StreamR\x06stream\x12\x10\n" +
+	"\x03run\x18\x06 \x01(\x04R\x03run\x12\x1a\n" +
+	"\bprevious\x18\a \x01(\bR\bprevious\x12\x12\n" +
+	"\x04last\x18\b \x01(\rR\x04last\x12\x19\n" +
+	"\bnew_only\x18\t \x01(\bR\anewOnly\x12\x16\n" +
+	"\x06follow\x18\n" +
+	" \x01(\bR\x06follow\x12<\n" +
+	"\x05after\x18\v \x03(\v2&.proctor.v1.ReadLogsRequest.AfterEntryR\x05after\x1aQ\n" +
+	"\n" +
+	"AfterEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.LogPositionR\x05value:\x028\x01\"\xd5\x01\n" +
+	"\x10ReadLogsResponse\x12/\n" +
+	"\arecords\x18\x01 \x03(\v2\x15.proctor.v1.LogRecordR\arecords\x12=\n" +
+	"\x05begin\x18\x02 \x03(\v2'.proctor.v1.ReadLogsResponse.BeginEntryR\x05begin\x1aQ\n" +
+	"\n" +
+	"BeginEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.LogPositionR\x05value:\x028\x01\"\xf4\x02\n" +
+	"\tLogRecord\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12*\n" +
+	"\x06stream\x18\x03 \x01(\x0e2\x12.proctor.v1.StreamR\x06stream\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x14\n" +
+	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x16\n" +
+	"\x05bytes\x18\x06 \x01(\fH\x00R\x05bytes\x12&\n" +
+	"\x03gap\x18\a \x01(\v2\x12.proctor.v1.LogGapH\x00R\x03gap\x12)\n" +
+	"\x05error\x18\b \x01(\v2\x11.proctor.v1.ErrorH\x00R\x05error\x12\x18\n" +
+	"\apartial\x18\t \x01(\bR\apartial\x123\n" +
+	"\bposition\x18\n" +
+	" \x01(\v2\x17.proctor.v1.LogPositionR\bpositionB\t\n" +
+	"\acontent\"L\n" +
+	"\x06LogGap\x12\x14\n" +
+	"\x05lines\x18\x01 \x01(\x04R\x05lines\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x96\x01\n" +
 	"\x0fGroupRestarting\x12\x14\n" +
 	"\x05child\x18\x01 \x01(\tR\x05child\x12\x14\n" +
@@ -6892,7 +8535,27 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eHEALTH_UNKNOWN\x10\x01\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x02\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x03\x12\x14\n" +
-	"\x10HEALTH_UNHEALTHY\x10\x04*{\n" +
+	"\x10HEALTH_UNHEALTHY\x10\x04*\x80\x02\n" +
+	"\x06RunEnd\x12\x17\n" +
+	"\x13RUN_END_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fRUN_END_RUNNING\x10\x01\x12\x10\n" +
+	"\fRUN_END_EXIT\x10\x02\x12\x12\n" +
+	"\x0eRUN_END_SIGNAL\x10\x03\x12\x0f\n" +
+	"\vRUN_END_OOM\x10\x04\x12\x11\n" +
+	"\rRUN_END_LIMIT\x10\x05\x12\x15\n" +
+	"\x11RUN_END_UNHEALTHY\x10\x06\x12\x11\n" +
+	"\rRUN_END_SPAWN\x10\a\x12\x11\n" +
+	"\rRUN_END_FAULT\x10\b\x12\x14\n" +
+	"\x10RUN_END_OPERATOR\x10\t\x12\x16\n" +
+	"\x12RUN_END_SUPERVISOR\x10\n" +
+	"\x12\x13\n" +
+	"\x0fRUN_END_UNKNOWN\x10\v*r\n" +
+	"\n" +
+	"RunTrigger\x12\x1b\n" +
+	"\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11RUN_TRIGGER_START\x10\x01\x12\x17\n" +
+	"\x13RUN_TRIGGER_COMMAND\x10\x02\x12\x17\n" +
+	"\x13RUN_TRIGGER_RESTART\x10\x03*{\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACTION_KEEP\x10\x01\x12\x0e\n" +
@@ -6900,7 +8563,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"ACTION_ADD\x10\x02\x12\x11\n" +
 	"\rACTION_REMOVE\x10\x03\x12\x11\n" +
 	"\rACTION_UPDATE\x10\x04\x12\x12\n" +
-	"\x0eACTION_RESTART\x10\x052\x8b\r\n" +
+	"\x0eACTION_RESTART\x10\x05*F\n" +
+	"\x06Stream\x12\x16\n" +
+	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
+	"\rSTREAM_STDERR\x10\x022\xbe\x0f\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -6917,10 +8584,14 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\bGetGraph\x12\x1b.proctor.v1.GetGraphRequest\x1a\x1c.proctor.v1.GetGraphResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSupervisor\x12 .proctor.v1.GetSupervisorRequest\x1a!.proctor.v1.GetSupervisorResponse\"\x03\x90\x02\x01\x12\\\n" +
-	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12N\n" +
+	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\aGetRuns\x12\x1a.proctor.v1.GetRunsRequest\x1a\x1b.proctor.v1.GetRunsResponse\"\x03\x90\x02\x01\x12S\n" +
+	"\vListCrashes\x12\x1e.proctor.v1.ListCrashesRequest\x1a\x1f.proctor.v1.ListCrashesResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\bGetCrash\x12\x1b.proctor.v1.GetCrashRequest\x1a\x1c.proctor.v1.GetCrashResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\vApplyConfig\x12\x1e.proctor.v1.ApplyConfigRequest\x1a\x1f.proctor.v1.ApplyConfigResponse\x12Q\n" +
 	"\fReloadConfig\x12\x1f.proctor.v1.ReloadConfigRequest\x1a .proctor.v1.ReloadConfigResponse\x12P\n" +
-	"\vWatchEvents\x12\x1e.proctor.v1.WatchEventsRequest\x1a\x1f.proctor.v1.WatchEventsResponse0\x01b\x06proto3"
+	"\vWatchEvents\x12\x1e.proctor.v1.WatchEventsRequest\x1a\x1f.proctor.v1.WatchEventsResponse0\x01\x12G\n" +
+	"\bReadLogs\x12\x1b.proctor.v1.ReadLogsRequest\x1a\x1c.proctor.v1.ReadLogsResponse0\x01b\x06proto3"
 
 var (
 	file_proctor_v1_proctor_proto_rawDescOnce sync.Once
@@ -6934,236 +8605,294 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 	return file_proctor_v1_proctor_proto_rawDescData
 }
 
-var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
+var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 104)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
-	(Action)(0),                      // 2: proctor.v1.Action
-	(*Error)(nil),                    // 3: proctor.v1.Error
-	(*Problem)(nil),                  // 4: proctor.v1.Problem
-	(*StringList)(nil),               // 5: proctor.v1.StringList
-	(*OutputConfig)(nil),             // 6: proctor.v1.OutputConfig
-	(*CollectorConfig)(nil),          // 7: proctor.v1.CollectorConfig
-	(*Dependency)(nil),               // 8: proctor.v1.Dependency
-	(*GroupConfig)(nil),              // 9: proctor.v1.GroupConfig
-	(*ResourceLimits)(nil),           // 10: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 11: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 12: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 13: proctor.v1.Config
-	(*Exit)(nil),                     // 14: proctor.v1.Exit
-	(*Totals)(nil),                   // 15: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 16: proctor.v1.CollectorStatus
-	(*Said)(nil),                     // 17: proctor.v1.Said
-	(*GroupStatus)(nil),              // 18: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 19: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 20: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 21: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 22: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 23: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 24: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 25: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 26: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 27: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 28: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 29: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 30: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 31: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 32: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 33: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 34: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 35: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 36: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 37: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 38: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 39: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 40: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 41: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 42: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 43: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 44: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 45: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 46: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 47: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 48: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 49: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 50: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 51: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 52: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 53: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 54: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 55: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 56: proctor.v1.DescribeActorsResponse
-	(*ApplyConfigRequest)(nil),       // 57: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 58: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 59: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 60: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 61: proctor.v1.Plan
-	(*Change)(nil),                   // 62: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 63: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 64: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 65: proctor.v1.Event
-	(*NotifyRefused)(nil),            // 66: proctor.v1.NotifyRefused
-	(*Added)(nil),                    // 67: proctor.v1.Added
-	(*Removed)(nil),                  // 68: proctor.v1.Removed
-	(*StateChanged)(nil),             // 69: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 70: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 71: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 72: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 73: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 74: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 75: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 76: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 77: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 78: proctor.v1.Audited
-	(*OutputLost)(nil),               // 79: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 80: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 81: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 82: proctor.v1.HealthChanged
-	(*GroupRestarting)(nil),          // 83: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 84: proctor.v1.GroupEnded
-	nil,                              // 85: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 86: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 87: proctor.v1.Config.CollectorsEntry
-	nil,                              // 88: proctor.v1.Config.GroupsEntry
-	(*timestamppb.Timestamp)(nil),    // 89: google.protobuf.Timestamp
+	(RunEnd)(0),                      // 2: proctor.v1.RunEnd
+	(RunTrigger)(0),                  // 3: proctor.v1.RunTrigger
+	(Action)(0),                      // 4: proctor.v1.Action
+	(Stream)(0),                      // 5: proctor.v1.Stream
+	(*Error)(nil),                    // 6: proctor.v1.Error
+	(*Problem)(nil),                  // 7: proctor.v1.Problem
+	(*StringList)(nil),               // 8: proctor.v1.StringList
+	(*OutputConfig)(nil),             // 9: proctor.v1.OutputConfig
+	(*CollectorConfig)(nil),          // 10: proctor.v1.CollectorConfig
+	(*Dependency)(nil),               // 11: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 12: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 13: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 14: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 15: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 16: proctor.v1.Config
+	(*Exit)(nil),                     // 17: proctor.v1.Exit
+	(*Totals)(nil),                   // 18: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 19: proctor.v1.CollectorStatus
+	(*Said)(nil),                     // 20: proctor.v1.Said
+	(*GroupStatus)(nil),              // 21: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 22: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 23: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 24: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 25: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 26: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 27: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 28: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 29: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 30: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 31: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 32: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 33: proctor.v1.SignalCollectorResponse
+	(*RemoveCollectorRequest)(nil),   // 34: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 35: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 36: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 37: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 38: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 39: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 40: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 41: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 42: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 43: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 44: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 45: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 46: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 47: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 48: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 49: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 50: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 51: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 52: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 53: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 54: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 55: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 56: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 57: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 58: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 59: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 60: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 61: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 62: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 63: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 64: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 65: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 66: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 67: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 68: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 69: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 70: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 71: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 72: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 73: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 74: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 75: proctor.v1.Plan
+	(*Change)(nil),                   // 76: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 77: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 78: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 79: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 80: proctor.v1.NotifyRefused
+	(*Added)(nil),                    // 81: proctor.v1.Added
+	(*Removed)(nil),                  // 82: proctor.v1.Removed
+	(*StateChanged)(nil),             // 83: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 84: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 85: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 86: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 87: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 88: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 89: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 90: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 91: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 92: proctor.v1.Audited
+	(*OutputLost)(nil),               // 93: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 94: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 95: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 96: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 97: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 98: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 99: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 100: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 101: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 102: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 103: proctor.v1.GroupEnded
+	nil,                              // 104: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 105: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 106: proctor.v1.Config.CollectorsEntry
+	nil,                              // 107: proctor.v1.Config.GroupsEntry
+	nil,                              // 108: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 109: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 110: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
-	4,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
-	5,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
-	5,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	85,  // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
-	6,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
-	5,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	10,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	11,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	11,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	11,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	8,   // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
-	8,   // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
-	5,   // 13: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	86,  // 14: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	6,   // 15: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	12,  // 16: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	87,  // 17: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	88,  // 18: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	89,  // 19: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	7,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
+	8,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
+	8,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
+	104, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	9,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
+	8,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
+	13,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	14,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	14,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	14,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	11,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	11,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	8,   // 13: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	105, // 14: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	9,   // 15: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	15,  // 16: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	106, // 17: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	107, // 18: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	110, // 19: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
 	0,   // 20: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	89,  // 21: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	89,  // 22: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	89,  // 23: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	14,  // 24: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	110, // 21: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	110, // 22: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	110, // 23: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	17,  // 24: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
 	1,   // 25: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	15,  // 26: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	89,  // 27: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	17,  // 28: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	89,  // 29: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	18,  // 26: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	110, // 27: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	20,  // 28: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	110, // 29: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
 	0,   // 30: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	89,  // 31: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	7,   // 32: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	14,  // 33: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	37,  // 34: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	16,  // 35: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	16,  // 36: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	18,  // 37: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	44,  // 38: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	110, // 31: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	10,  // 32: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	17,  // 33: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	40,  // 34: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	19,  // 35: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	19,  // 36: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	21,  // 37: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	47,  // 38: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
 	0,   // 39: proctor.v1.Node.state:type_name -> proctor.v1.State
-	8,   // 40: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	8,   // 41: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	89,  // 42: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	89,  // 43: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	89,  // 44: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	11,  // 40: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	11,  // 41: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	110, // 42: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	110, // 43: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	110, // 44: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
 	1,   // 45: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	16,  // 46: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	7,   // 47: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	89,  // 48: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	51,  // 49: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	52,  // 50: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	53,  // 51: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	19,  // 46: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	10,  // 47: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	110, // 48: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	54,  // 49: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	55,  // 50: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	56,  // 51: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
 	0,   // 52: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	54,  // 53: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	13,  // 54: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	61,  // 55: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	61,  // 56: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	62,  // 57: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	2,   // 58: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	3,   // 59: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	89,  // 60: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	65,  // 61: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	89,  // 62: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	67,  // 63: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	68,  // 64: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	69,  // 65: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	70,  // 66: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	71,  // 67: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	72,  // 68: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	73,  // 69: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	74,  // 70: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	75,  // 71: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	76,  // 72: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	77,  // 73: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	78,  // 74: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	79,  // 75: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	80,  // 76: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	81,  // 77: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	82,  // 78: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	66,  // 79: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	83,  // 80: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	84,  // 81: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 82: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 83: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	89,  // 84: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	14,  // 85: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	89,  // 86: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	3,   // 87: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 88: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 89: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	7,   // 90: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	9,   // 91: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	19,  // 92: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	21,  // 93: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	23,  // 94: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	25,  // 95: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	27,  // 96: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	29,  // 97: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	31,  // 98: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	33,  // 99: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	35,  // 100: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	38,  // 101: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	40,  // 102: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	45,  // 103: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	42,  // 104: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	47,  // 105: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	49,  // 106: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	55,  // 107: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	57,  // 108: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	59,  // 109: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	63,  // 110: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	20,  // 111: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	22,  // 112: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	24,  // 113: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	26,  // 114: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	28,  // 115: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	30,  // 116: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	32,  // 117: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	34,  // 118: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	36,  // 119: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	39,  // 120: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	41,  // 121: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	46,  // 122: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	43,  // 123: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	48,  // 124: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	50,  // 125: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	56,  // 126: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	58,  // 127: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	60,  // 128: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	64,  // 129: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	111, // [111:130] is the sub-list for method output_type
-	92,  // [92:111] is the sub-list for method input_type
-	92,  // [92:92] is the sub-list for extension type_name
-	92,  // [92:92] is the sub-list for extension extendee
-	0,   // [0:92] is the sub-list for field type_name
+	57,  // 53: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	62,  // 54: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	110, // 55: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	3,   // 56: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	2,   // 57: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	17,  // 58: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	110, // 59: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	67,  // 60: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	67,  // 61: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	110, // 62: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	110, // 63: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	68,  // 64: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	17,  // 65: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	69,  // 66: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	70,  // 67: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	110, // 68: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	110, // 69: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	16,  // 70: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	75,  // 71: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	75,  // 72: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	76,  // 73: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	4,   // 74: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	6,   // 75: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	110, // 76: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	79,  // 77: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	110, // 78: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	81,  // 79: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	82,  // 80: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	83,  // 81: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	84,  // 82: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	85,  // 83: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	86,  // 84: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	87,  // 85: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	88,  // 86: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	89,  // 87: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	90,  // 88: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	91,  // 89: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	92,  // 90: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	93,  // 91: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	94,  // 92: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	95,  // 93: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	96,  // 94: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	80,  // 95: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	102, // 96: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	103, // 97: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 98: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 99: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	110, // 100: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	17,  // 101: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	110, // 102: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	6,   // 103: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 104: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 105: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	110, // 106: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	110, // 107: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	5,   // 108: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	108, // 109: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	100, // 110: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	109, // 111: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	110, // 112: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	5,   // 113: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	101, // 114: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	6,   // 115: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	97,  // 116: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	10,  // 117: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	12,  // 118: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	97,  // 119: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	97,  // 120: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	22,  // 121: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	24,  // 122: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	26,  // 123: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	28,  // 124: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	30,  // 125: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	32,  // 126: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	34,  // 127: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	36,  // 128: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	38,  // 129: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	41,  // 130: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	43,  // 131: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	48,  // 132: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	45,  // 133: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	50,  // 134: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	52,  // 135: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	58,  // 136: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	60,  // 137: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	63,  // 138: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	65,  // 139: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	71,  // 140: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	73,  // 141: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	77,  // 142: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	98,  // 143: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	23,  // 144: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	25,  // 145: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	27,  // 146: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	29,  // 147: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	31,  // 148: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	33,  // 149: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	35,  // 150: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	37,  // 151: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	39,  // 152: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	42,  // 153: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	44,  // 154: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	49,  // 155: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	46,  // 156: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	51,  // 157: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	53,  // 158: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	59,  // 159: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	61,  // 160: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	64,  // 161: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	66,  // 162: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	72,  // 163: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	74,  // 164: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	78,  // 165: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	99,  // 166: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	144, // [144:167] is the sub-list for method output_type
+	121, // [121:144] is the sub-list for method input_type
+	121, // [121:121] is the sub-list for extension type_name
+	121, // [121:121] is the sub-list for extension extendee
+	0,   // [0:121] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -7175,7 +8904,7 @@ func file_proctor_v1_proctor_proto_init() {
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[6].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[7].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[62].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[73].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -7196,13 +8925,19 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
+	file_proctor_v1_proctor_proto_msgTypes[94].OneofWrappers = []any{
+		(*LogRecord_Text)(nil),
+		(*LogRecord_Bytes)(nil),
+		(*LogRecord_Gap)(nil),
+		(*LogRecord_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   86,
+			NumEnums:      6,
+			NumMessages:   104,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

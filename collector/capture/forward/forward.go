@@ -1,43 +1,60 @@
-// Package forward gives copies of records to other programs: syslog (RFC 5424)
-// and the systemd journal. Each forwarder has a bounded queue and a goroutine:
-// who does not take records in fast enough misses some, and nobody waits for him.
+// Package forward gives copies of records to others: syslog (RFC 5424), the
+// systemd journal, an OpenTelemetry collector, the standard input of a program.
+// Each forwarder has a bounded queue and a goroutine: who does not take records in
+// fast enough misses some, is told how many, and nobody waits for him.
 package forward
 
 import (
 	"fmt"
-	"net"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
-	"github.com/leodido/go-syslog/v4/rfc5424"
 	"github.com/proctord/proctor/collector/capture"
+	"github.com/proctord/proctor/platform"
 )
 
 const (
-	backlog   = 4096                   // records that may wait
-	patience  = time.Second            // for one record to be taken in, and for the last ones at the end
-	reconnect = 500 * time.Millisecond // after a receiver could not be reached
+	backlog   = 4096            // records that may wait
+	batchSize = 512             // records that are given out at once
+	patience  = time.Second     // for some records to be taken in
+	last      = 3 * time.Second // for those that still wait at the end
+	firstWait = 500 * time.Millisecond
+	longWait  = 30 * time.Second // between two tries
+	tries     = 20               // for a batch of which nothing is taken
 )
+
+// A receiver is somebody who takes records in. Its methods are called on the
+// forwarder's goroutine, one at a time.
+type receiver interface {
+	// send gives out some records. It reports how many of them are dealt with, and
+	// how many of those were lost on the way. The rest is sent again, after a pause
+	// if there is an error.
+	send(batch []capture.Record) (done, lost int, err error)
+
+	// close lets go of it.
+	close()
+}
 
 // A Forwarder is a capture.Forwarder with a queue. Close gives out what waits, if
 // that does not take long.
 type Forwarder struct {
-	send func(capture.Record) error
-	end  func()
-
+	to      receiver
 	records chan capture.Record
-	mu      sync.Mutex // of closed: records may still come when it is
-	closed  bool
-	missed  uint64
+	poke    chan struct{} // the receiver wants to be asked, although nothing has come
+	closing chan struct{}
 	done    chan struct{}
+
+	mu     sync.Mutex        // leaf: between those who read and the goroutine
+	missed map[string]uint64 // by collector: lines that he has not been told of yet
+	total  uint64
+	closed bool
 }
 
-func newForwarder(send func(capture.Record) error, end func()) *Forwarder {
-	f := &Forwarder{send: send, end: end, records: make(chan capture.Record, backlog), done: make(chan struct{})}
+func newForwarder(to receiver) *Forwarder {
+	f := &Forwarder{to: to, records: make(chan capture.Record, backlog), poke: make(chan struct{}, 1), closing: make(chan struct{}),
+		done: make(chan struct{}), missed: map[string]uint64{}}
 	go f.run()
 	return f
 }
@@ -50,36 +67,114 @@ func (f *Forwarder) Forward(r capture.Record) {
 	if f.closed {
 		return
 	}
-	if f.missed > 0 {
+	if n := f.missed[r.ID]; n > 0 {
 		gap := capture.Record{Time: r.Time, ID: r.ID, Incarnation: r.Incarnation,
-			Gap: &capture.Gap{Lines: f.missed, Reason: "they were not taken in fast enough"}}
+			Gap: &capture.Gap{Lines: n, Reason: "they were not taken in fast enough"}}
 		select {
 		case f.records <- gap:
-			f.missed = 0
+			delete(f.missed, r.ID)
 		default:
 		}
 	}
 	select {
 	case f.records <- r:
 	default:
-		f.missed++
+		f.miss(r)
 	}
+}
+
+// miss counts what a record was. The lock is held.
+func (f *Forwarder) miss(r capture.Record) {
+	n := uint64(1)
+	if r.Gap != nil {
+		n = r.Gap.Lines
+	} else {
+		f.total++
+	}
+	f.missed[r.ID] += n
+}
+
+// Missed is how many lines have not been taken in, ever.
+func (f *Forwarder) Missed() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.total
 }
 
 func (f *Forwarder) run() {
 	defer close(f.done)
-	for r := range f.records {
-		if err := f.send(r); err != nil {
-			f.mu.Lock()
-			f.missed++
-			closed := f.closed
-			f.mu.Unlock()
-			if !closed {
-				time.Sleep(reconnect) // on this goroutine, for which nobody waits
+	defer f.to.close()
+	batch := make([]capture.Record, 0, batchSize)
+	for {
+		select {
+		case <-f.poke:
+			_, _, _ = f.to.send(nil) // what is wrong comes again with the next record
+			continue
+		case r, more := <-f.records:
+			if !more {
+				return
 			}
+			batch = append(batch[:0], r)
 		}
+		for len(batch) < batchSize {
+			select {
+			case r, more := <-f.records:
+				if more {
+					batch = append(batch, r)
+					continue
+				}
+			default:
+			}
+			break
+		}
+		f.deliver(batch)
 	}
-	f.end()
+}
+
+// deliver gives out a batch, with pauses where that does not work.
+func (f *Forwarder) deliver(batch []capture.Record) {
+	wait, left := firstWait, tries
+	for {
+		done, lost, err := f.to.send(batch)
+		f.mu.Lock()
+		for _, r := range batch[done-lost : done] {
+			f.miss(r)
+		}
+		f.mu.Unlock()
+		if batch = batch[done:]; len(batch) == 0 && err == nil {
+			return
+		}
+		if done > 0 {
+			wait, left = firstWait, tries
+		}
+		if err == nil {
+			continue
+		}
+		if left--; left == 0 || !f.pause(wait) {
+			break
+		}
+		if len(batch) == 0 {
+			return
+		}
+		wait = min(2*wait, longWait)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range batch {
+		f.miss(r)
+	}
+}
+
+// pause waits, and reports whether there is time for that.
+func (f *Forwarder) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-f.closing:
+		return false
+	}
 }
 
 // Close ends it.
@@ -88,9 +183,10 @@ func (f *Forwarder) Close() error {
 	if !f.closed {
 		f.closed = true
 		close(f.records)
+		close(f.closing)
 	}
 	f.mu.Unlock()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(last)
 	defer timer.Stop()
 	select {
 	case <-f.done:
@@ -99,74 +195,22 @@ func (f *Forwarder) Close() error {
 	return nil
 }
 
-// Journal sends records to the systemd journal of this machine, with the
-// collector as SYSLOG_IDENTIFIER, and PROCTOR_INCARNATION beside it.
-func Journal() *Forwarder {
-	return newForwarder(func(r capture.Record) error {
-		return journal.Send(text(r), journal.Priority(severity(r)), map[string]string{
-			"SYSLOG_IDENTIFIER":   r.ID,
-			"PROCTOR_COLLECTOR":   r.ID,
-			"PROCTOR_INCARNATION": strconv.FormatUint(r.Incarnation, 10),
-		})
-	}, func() {})
-}
-
-// Syslog sends records as RFC 5424 has it: to the socket of this machine, where
-// address is "syslog", or by "syslog+udp://HOST:PORT" or "syslog+tcp://HOST:PORT",
-// the latter with the octet counting of RFC 6587.
-func Syslog(address string) *Forwarder {
-	network, host, _ := strings.Cut(strings.TrimPrefix(address, "syslog+"), "://")
-	if host == "" {
-		network, host = "unixgram", "/dev/log"
+// Of is the forwarder that an address names: "journald", "syslog",
+// "syslog+udp://HOST:PORT", "syslog+tcp://HOST:PORT", "otlp",
+// "otlp+http://HOST:PORT", "otlp+https://…", "otlp+grpc://HOST:PORT" or
+// "command:PATH ARGUMENT…". Programs are started by host.
+func Of(address string, host platform.Host) (*Forwarder, error) {
+	switch kind, rest, _ := strings.Cut(address, ":"); {
+	case address == "journald":
+		return Journal(), nil
+	case address == "syslog", strings.HasPrefix(address, "syslog+"):
+		return Syslog(address), nil
+	case kind == "otlp", strings.HasPrefix(address, "otlp+"):
+		return OTLP(address)
+	case kind == "command":
+		return Command(strings.Fields(rest), host), nil
 	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		hostname = "-"
-	}
-	var conn net.Conn
-	end := func() {
-		if conn != nil {
-			_ = conn.Close()
-			conn = nil
-		}
-	}
-	return newForwarder(func(r capture.Record) error {
-		message, err := format(r, hostname)
-		if err != nil {
-			return nil //nolint:nilerror // what cannot be said in syslog would not be the next time either
-		}
-		if network == "tcp" {
-			message = strconv.Itoa(len(message)) + " " + message
-		}
-		if conn == nil {
-			if conn, err = net.DialTimeout(network, host, patience); err != nil {
-				conn = nil
-				return err
-			}
-		}
-		_ = conn.SetWriteDeadline(time.Now().Add(patience))
-		if _, err = conn.Write([]byte(message)); err != nil {
-			end()
-		}
-		return err
-	}, end)
-}
-
-// format is a record as a syslog message.
-func format(r capture.Record, hostname string) (string, error) {
-	const user = 1 // facility
-	m := &rfc5424.SyslogMessage{}
-	m.SetPriority(uint8(user*8 + severity(r)))
-	m.SetVersion(1)
-	m.SetTimestamp(r.Time.UTC().Format("2006-01-02T15:04:05.000000Z"))
-	m.SetHostname(hostname)
-	m.SetAppname(r.ID[:min(len(r.ID), 48)])
-	if r.Stream != 0 {
-		m.SetMsgID(r.Stream.String())
-	}
-	m.SetParameter("proctor@0", "incarnation", strconv.FormatUint(r.Incarnation, 10))
-	m.SetMessage(text(r))
-	return m.String()
+	return nil, fmt.Errorf("%q is nobody who could be given output", address)
 }
 
 func text(r capture.Record) string {
@@ -183,15 +227,4 @@ func severity(r capture.Record) int {
 		return int(journal.PriNotice)
 	}
 	return int(journal.PriInfo)
-}
-
-// Of is the forwarder that an address names: "journald", or one of Syslog's.
-func Of(address string) (*Forwarder, error) {
-	switch {
-	case address == "journald":
-		return Journal(), nil
-	case address == "syslog", strings.HasPrefix(address, "syslog+"):
-		return Syslog(address), nil
-	}
-	return nil, fmt.Errorf("%q is nobody who could be given output", address)
 }

@@ -79,10 +79,7 @@ func TestNobodyWaitsForAReceiverThatIsNotThere(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	f.mu.Lock()
-	missed := f.missed
-	f.mu.Unlock()
-	if missed < backlog {
+	if missed := f.Missed(); missed < backlog {
 		t.Errorf("%d are missed", missed)
 	}
 	f.Close()

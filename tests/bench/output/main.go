@@ -108,7 +108,7 @@ func median(times []time.Duration) time.Duration {
 }
 
 func store() *capture.Store {
-	s, err := capture.Open(capture.Options{Dir: filepath.Join(dir, "run")})
+	s, err := capture.Open(capture.Options{Dir: capture.RunDir(dir)}) // as Proctor does
 	must(err)
 	return s
 }
@@ -196,12 +196,18 @@ func jsonLines() []row {
 	return []row{{"JSON, MB of lines a second of CPU", "", fmt.Sprintf("%.0f MB/s", mbs), "", ">= 150 MB/s", mbs < 150}}
 }
 
+// silence is what collectors cost that write nothing: by default, with two
+// streams, and with streams = "together".
 func silence() []row {
-	var limit syscall.Rlimit
-	must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
-	limit.Cur = limit.Max
-	must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
-	*silent = min(*silent, int(limit.Max-100)/2) // the processes' ends are held here, too
+	return append(silent10k("together", true), silent10k("apart, the default", false)...)
+}
+
+func silent10k(name string, together bool) []row {
+	var open syscall.Rlimit
+	must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &open))
+	open.Cur = open.Max
+	must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &open))
+	*silent = min(*silent, int(open.Max-100)/4) // the processes' ends are held here, too
 	s := store()
 	descriptors := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
@@ -221,24 +227,27 @@ func silence() []row {
 	path := filepath.Join(dir, "logs")
 	before, memory := descriptors(), heap()
 	for i := range *silent {
-		r := s.Begin("c"+strconv.Itoa(i), 1, capture.Settings{Path: path, Together: true})
-		f, _, err := r.Open()
+		r := s.Begin("c"+strconv.Itoa(i), 1, capture.Settings{Path: path, Together: together})
+		stdout, stderr, err := r.Open()
 		must(err)
-		fd, err := syscall.Dup(int(f.Fd()))
-		must(err)
-		must(f.Close())
-		held, recordings = append(held, fd), append(recordings, r)
+		for _, f := range []*os.File{stdout, stderr}[:map[bool]int{true: 1, false: 2}[together]] {
+			fd, err := syscall.Dup(int(f.Fd()))
+			must(err)
+			must(f.Close())
+			held = append(held, fd)
+		}
+		recordings = append(recordings, r)
 	}
 	each := float64(heap()-memory) / float64(*silent)
-	fds := float64(descriptors()-before)/float64(*silent) - 1
+	fds := float64(descriptors()-before-len(held)) / float64(*silent)
 	for _, fd := range held {
 		must(syscall.Close(fd))
 	}
 	runtime.KeepAlive(recordings)
 	must(s.Close())
 	return []row{
-		{fmt.Sprintf("%d silent collectors, bytes each", *silent), "", fmt.Sprintf("%.0f B", each), "", "<= 1024 B", each > 1024},
-		{"descriptors each", "", fmt.Sprintf("%.2f", fds), "", "1", fds > 1.01},
+		{fmt.Sprintf("%d silent collectors, streams %s, bytes each", *silent, name), "", fmt.Sprintf("%.0f B", each), "", "<= 1024 B", each > 1024},
+		{"descriptors each, streams " + name, "", fmt.Sprintf("%.2f", fds), "", "1", fds > 1.01},
 	}
 }
 
@@ -319,7 +328,7 @@ func grep() []row {
 // hundred follow, in this program as behind a server.
 func followers() []row {
 	var alone, followed []time.Duration
-	total := 20 << 20
+	total := 100 << 20
 	set := capture.Settings{Path: filepath.Join(dir, "logs", "web.log"), Compress: capture.None}
 	for range *rounds {
 		s := store()

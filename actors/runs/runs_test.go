@@ -1,0 +1,393 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+)
+
+// A teller tells a store what a supervisor would.
+type teller struct {
+	t     *testing.T
+	store *Store
+	seq   uint64
+	at    time.Time
+	pid   int
+}
+
+func newTeller(t *testing.T, dir string, l Limits) *teller {
+	w := &teller{t: t, store: Open(Options{Dir: dir, Limits: l}), at: time.Now().Add(-time.Hour), pid: 1000}
+	t.Cleanup(w.store.Close)
+	w.event("", 0, messages.Begun{Instance: fmt.Sprintf("life-%p", w)})
+	return w
+}
+
+func (w *teller) event(id string, incarnation uint64, f messages.Fact, by ...string) {
+	w.seq++
+	w.at = w.at.Add(time.Millisecond)
+	e := messages.Event{Seq: w.seq, At: w.at, ID: id, Incarnation: incarnation, Fact: f}
+	if len(by) > 0 {
+		e.Origin.By = by[0]
+	}
+	w.store.Happened(e)
+}
+
+func (w *teller) launch(id string, incarnation uint64, by ...string) (pid int) {
+	w.at = w.at.Add(time.Second)
+	w.pid++
+	w.store.Launched(Launch{ID: id, Incarnation: incarnation, PID: w.pid, At: w.at, Binary: "/opt/" + id, Config: config.Collector{Restart: config.RestartOnFailure}})
+	w.event(id, incarnation, messages.StateChanged{From: messages.Starting, To: messages.Running, PID: w.pid}, by...)
+	return w.pid
+}
+
+func (w *teller) exit(id string, e messages.Exit, expected bool, by ...string) {
+	w.at = w.at.Add(time.Second)
+	e.At, e.Ran = w.at, time.Second
+	if e.PID == 0 && e.SpawnError == "" {
+		e.PID = w.pid
+	}
+	w.event(id, e.Incarnation, messages.Exited{Exit: e, Expected: expected}, by...)
+}
+
+func (w *teller) runs(id string, last int) []messages.Run {
+	w.t.Helper()
+	reply, err := w.store.Answer(w.t.Context(), messages.GetRuns{ID: id, Last: last})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return reply.(messages.RunsReply).Runs
+}
+
+func (w *teller) crashes() []messages.Crash {
+	w.t.Helper()
+	reply, err := w.store.Answer(w.t.Context(), messages.ListCrashes{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return reply.(messages.CrashesReply).Crashes
+}
+
+func TestARunIsRecordedFromItsStartToWhatFollowed(t *testing.T) {
+	w := newTeller(t, t.TempDir(), Limits{})
+	pid := w.launch("web", 1, "uid 7 (ann)")
+	if r := w.runs("web", 0); len(r) != 1 || r[0].End != messages.EndNone || r[0].PID != pid || r[0].Trigger != messages.TriggerCommand || r[0].StartedBy != "uid 7 (ann)" || r[0].ConfigSHA256 == "" {
+		t.Fatalf("%+v", r)
+	}
+	w.exit("web", messages.Exit{Incarnation: 1, Code: 3}, false)
+	w.event("web", 1, messages.RestartScheduled{Cause: "exit code 3", After: 2 * time.Second, At: w.at.Add(2 * time.Second), Count: 1, Left: 2, Window: 5 * time.Minute})
+	w.event("web", 1, messages.StateChanged{From: messages.Running, To: messages.Starting, NextRestart: w.at})
+	w.launch("web", 2)
+	w.exit("web", messages.Exit{Incarnation: 2, Signal: "SIGTERM", Code: -1}, true, "uid 8 (bob)")
+	w.event("web", 2, messages.StateChanged{From: messages.Stopping, To: messages.Stopped})
+	r := w.runs("web", 0)
+	if len(r) != 2 {
+		t.Fatalf("%+v", r)
+	}
+	if first := r[1]; first.End != messages.EndExit || first.Decision != `started again after 2s, by restart = "on-failure"; 2 more allowed within 5m0s` || first.NextAt.IsZero() || first.Crash != 1 {
+		t.Errorf("%+v", first)
+	}
+	if second := r[0]; second.Trigger != messages.TriggerRestart || second.End != messages.EndOperator || second.EndedBy != "uid 8 (bob)" || second.Decision != "stopped, as was asked for" || second.Crash != 0 {
+		t.Errorf("%+v", second)
+	}
+	if r := w.runs("web", 1); len(r) != 1 || r[0].Incarnation != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWhatCouldNotBeStartedIsARunToo(t *testing.T) {
+	w := newTeller(t, t.TempDir(), Limits{})
+	w.exit("web", messages.Exit{Incarnation: 1, Code: -1, SpawnError: "no such file"}, false, "uid 7")
+	w.event("web", 1, messages.StateChanged{From: messages.Starting, To: messages.Failed, Reason: "could not be started: no such file"})
+	r := w.runs("web", 0)
+	if len(r) != 1 || r[0].End != messages.EndSpawn || r[0].StartedBy != "uid 7" || r[0].Decision != "failed: could not be started: no such file" || r[0].Crash != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestRecordsOutliveTheSupervisorAndTellWhatEndedWithIt(t *testing.T) {
+	dir := t.TempDir()
+	w := newTeller(t, dir, Limits{})
+	w.launch("web", 1)
+	w.exit("web", messages.Exit{Incarnation: 1, Code: 0}, true)
+	w.launch("web", 2)
+	w.runs("web", 0) // written by now; and then the supervisor is killed
+
+	again := newTeller(t, dir, Limits{})
+	again.launch("web", 1)
+	r := again.runs("web", 0)
+	if len(r) != 3 || r[0].End != messages.EndNone || r[1].End != messages.EndSupervisor || r[1].Incarnation != 2 || r[2].End != messages.EndOperator {
+		t.Fatalf("%+v", r)
+	}
+	if r[0].Instance == r[1].Instance {
+		t.Error("two lives have the same name")
+	}
+	again.store.Close()
+	if _, err := again.store.Answer(t.Context(), messages.GetRuns{ID: "web"}); !errors.Is(err, messages.InvalidState) {
+		t.Error(err)
+	}
+	if r := newTeller(t, dir, Limits{}).runs("web", 1); len(r) != 1 || r[0].End != messages.EndSupervisor {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestARecordThatIsDamagedIsToldAsUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	w := newTeller(t, dir, Limits{})
+	for n := uint64(1); n <= 5; n++ {
+		w.launch("web", n)
+		w.exit("web", messages.Exit{Incarnation: n, Code: 1}, false)
+	}
+	w.store.Close()
+	names := files(filepath.Join(dir, "runs", "web"))
+	damage := []string{"", "{", `{"Format":1,"Value":{"ID":7}}`, `{"Format":99,"Value":{}}`}
+	for i, text := range damage {
+		if err := os.WriteFile(filepath.Join(dir, "runs", "web", names[i]), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "crashes", "000001.json"), []byte("no report"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"x.json.tmp": "interrupted", "nonsense.json": "{}", "notes.txt": ""} {
+		if err := os.WriteFile(filepath.Join(dir, "runs", "web", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := newTeller(t, dir, Limits{})
+	r := again.runs("web", 0)
+	unreadable := 0
+	for _, run := range r {
+		if run.Unreadable != "" {
+			unreadable++
+			if run.ID != "web" || run.End != messages.EndUnknown {
+				t.Errorf("%+v", run)
+			}
+		}
+	}
+	if len(r) != 6 || unreadable != 5 {
+		t.Errorf("%d records, %d unreadable: %+v", len(r), unreadable, r)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "runs", "web", "x.json.tmp")); err == nil {
+		t.Error("what an interrupted write has left is still there")
+	}
+	// The report that cannot be read is not written over.
+	again.launch("web", 1)
+	again.exit("web", messages.Exit{Incarnation: 1, Code: 1}, false)
+	if c := again.crashes(); len(c) != 1 || c[0].Number != 2 || c[0].Count != 1 {
+		t.Errorf("%+v", c)
+	}
+	if _, err := again.store.Answer(t.Context(), messages.GetCrash{Number: 1}); !errors.Is(err, messages.IO) {
+		t.Error(err)
+	}
+	if _, err := again.store.Answer(t.Context(), messages.GetCrash{Number: 9}); !errors.Is(err, messages.ProcessNotFound) {
+		t.Error(err)
+	}
+}
+
+func TestRecordsAreBoundedInNumberSizeAndAge(t *testing.T) {
+	count := func(dir string) (n int, size int64) {
+		paths, _ := filepath.Glob(filepath.Join(dir, "runs", "*", "*.json"))
+		for _, p := range paths {
+			if info, err := os.Stat(p); err == nil {
+				n, size = n+1, size+info.Size()
+			}
+		}
+		return n, size
+	}
+	fill := func(l Limits) string {
+		dir := t.TempDir()
+		w := newTeller(t, dir, l)
+		for n := uint64(1); n <= 20; n++ {
+			for _, id := range []string{"a", "b", "c"} {
+				w.launch(id, n)
+				w.exit(id, messages.Exit{Incarnation: n, Code: int(n), Tail: []string{strings.Repeat("x", 1000)}}, false)
+			}
+			if r := w.runs("a", 1); len(r) != 1 || r[0].Incarnation != n {
+				t.Fatalf("the last run is not there: %+v", r)
+			}
+		}
+		w.store.Close()
+		return dir
+	}
+	if n, _ := count(fill(Limits{PerCollector: 5})); n != 15 {
+		t.Errorf("%d records", n)
+	}
+	if n, _ := count(fill(Limits{Records: 7})); n != 7 {
+		t.Errorf("%d records", n)
+	}
+	if _, size := count(fill(Limits{Bytes: 20_000})); size > 20_000 || size < 15_000 {
+		t.Errorf("%d bytes", size)
+	}
+	if reports := files(filepath.Join(fill(Limits{Crashes: 4}), "crashes")); len(reports) != 4 || reports[3] != "000060.json" {
+		t.Errorf("%v", reports)
+	}
+	dir := fill(Limits{}) // they are of an hour ago
+	newTeller(t, dir, Limits{Age: 30 * time.Minute}).store.Close()
+	if n, _ := count(dir); n != 0 {
+		t.Errorf("%d records", n)
+	}
+}
+
+func TestTheSameCrashIsCountedAndTellsWhatElseFailed(t *testing.T) {
+	dir := t.TempDir()
+	output := []string{"starting", "panic: no", "", "goroutine 1 [running]:", "main.boom()", "\t/x.go:1 +0x1"}
+	store := Open(Options{Dir: dir, Output: func(id string, incarnation uint64, _ time.Time, lines int) []string {
+		if id != "web" {
+			return nil
+		}
+		return append(output[:1:1], append([]string{fmt.Sprint("this is ", incarnation, " of ", lines)}, output[1:]...)...)
+	}})
+	w := &teller{t: t, store: store, at: time.Now().Add(-time.Hour), pid: 1}
+	t.Cleanup(store.Close)
+	for n := uint64(1); n <= 12; n++ {
+		w.launch("web", n)
+		w.exit("web", messages.Exit{Incarnation: n, Code: 2}, false)
+		w.runs("web", 1) // so that they are not all in one batch
+	}
+	w.launch("db", 1)
+	w.exit("db", messages.Exit{Incarnation: 1, Signal: "SIGSEGV", Code: -1}, false)
+	w.launch("calm", 1)
+	w.exit("calm", messages.Exit{Incarnation: 1, Code: 1}, true)
+	w.at = w.at.Add(2 * time.Minute)
+	w.launch("late", 1)
+	w.exit("late", messages.Exit{Incarnation: 1, Code: 1}, false)
+
+	all := w.crashes()
+	if len(all) != 3 || all[0].ID != "late" || all[2].ID != "web" {
+		t.Fatalf("%+v", all)
+	}
+	reply, err := store.Answer(t.Context(), messages.GetCrash{Number: all[2].Number})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := reply.(messages.Crash)
+	if c.Count != 12 || len(c.Recent) != maxRecent || c.Recent[0].Incarnation != 12 || c.Language != "go" || c.Reason != "panic: no" || len(c.Trace) != 1 || c.Trace[0] != "main.boom" {
+		t.Errorf("%+v", c)
+	}
+	if len(c.Output) != 7 || c.Output[1] != "this is 12 of 400" || !c.First.Before(c.Last) {
+		t.Errorf("%q", c.Output)
+	}
+	if len(c.Others) != 1 || c.Others[0].ID != "db" || c.Others[0].What != "signal SIGSEGV" {
+		t.Errorf("%+v", c.Others)
+	}
+}
+
+func TestASuccessThatTheSettingsNameIsNoCrash(t *testing.T) {
+	w := newTeller(t, t.TempDir(), Limits{})
+	w.store.Launched(Launch{ID: "web", Incarnation: 1, PID: 5, At: w.at, Config: config.Collector{SuccessExitCodes: []string{"143", "SIGINT"}}})
+	w.exit("web", messages.Exit{Incarnation: 1, Code: 143, PID: 5}, false)
+	if r := w.runs("web", 0); r[0].Crash != 0 || r[0].End != messages.EndExit {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestASignalThatWasSentThroughProctorIsTold(t *testing.T) {
+	w := newTeller(t, t.TempDir(), Limits{})
+	w.launch("web", 1)
+	w.event("web", 1, messages.Audited{Op: "signal"}, "uid 8 (bob)")
+	w.exit("web", messages.Exit{Incarnation: 1, Signal: "SIGUSR1", Code: -1}, false)
+	w.launch("web", 2)
+	w.exit("web", messages.Exit{Incarnation: 2, Signal: "SIGUSR1", Code: -1}, false)
+	r := w.runs("web", 0)
+	if r[1].SignalledBy != "uid 8 (bob)" || r[0].SignalledBy != "" || r[1].End != messages.EndSignal {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestADiskThatCannotBeWrittenToIsToldOnceAndBlocksNobody(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error, 10)
+	store := Open(Options{Dir: dir, Notify: func(err error) { told <- err }})
+	w := &teller{t: t, store: store, at: time.Now(), pid: 1}
+	for n := uint64(1); n <= 3; n++ {
+		w.launch("web", n)
+		w.exit("web", messages.Exit{Incarnation: n, Code: 1}, false)
+		if r := w.runs("web", 1); len(r) != 1 || r[0].Incarnation != n {
+			t.Errorf("%+v", r)
+		}
+	}
+	if err := <-told; !errors.Is(err, messages.IO) || len(told) != 0 {
+		t.Error(err, len(told))
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	w.launch("web", 4)
+	store.Close()
+	if n := len(files(filepath.Join(dir, "runs", "web"))); n != 4 { // what could not be written is, by now
+		t.Errorf("%d records", n)
+	}
+}
+
+// What is told while the one who writes stands still is held within a bound, and
+// telling it takes no time.
+func TestAThousandCrashesAtOnceNeitherBlockNorExceedTheBound(t *testing.T) {
+	stuck, begun := make(chan struct{}), make(chan struct{})
+	store := Open(Options{Dir: t.TempDir(), Limits: Limits{Waiting: 2500, Crashes: 50, Records: 300}})
+	w := &teller{t: t, store: store, at: time.Now(), pid: 1}
+	store.put(func() { close(begun); <-stuck })
+	<-begun
+	for n := range 1000 { // three each: the last ones find no room
+		id := fmt.Sprint("c", n)
+		w.launch(id, 1)
+		w.exit(id, messages.Exit{Incarnation: 1, Code: n % 200}, false)
+	}
+	store.mu.Lock()
+	waiting, dropped := len(store.waiting), store.dropped
+	store.mu.Unlock()
+	if waiting != 2500 || dropped != 500 {
+		t.Errorf("%d wait, %d were dropped", waiting, dropped)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := store.Answer(ctx, messages.ListCrashes{}); !errors.Is(err, messages.Timeout) {
+		t.Error(err)
+	}
+	close(stuck)
+	if n := len(w.crashes()); n != 50 {
+		t.Errorf("%d reports", n)
+	}
+	records := 0
+	for n := range 1000 {
+		records += len(w.runs(fmt.Sprint("c", n), 0))
+	}
+	if records != 300 {
+		t.Errorf("%d records", records)
+	}
+	store.Close()
+}
+
+func TestEndsAreToldApart(t *testing.T) {
+	for _, test := range []struct {
+		exit              messages.Exit
+		expected, closing bool
+		want              messages.End
+	}{
+		{messages.Exit{}, false, false, messages.EndExit},
+		{messages.Exit{Code: 3, OOMKills: 1}, false, false, messages.EndExit}, // one of its children was killed
+		{messages.Exit{Signal: "SIGKILL", OOMKills: 1}, false, false, messages.EndOOM},
+		{messages.Exit{Signal: "SIGKILL"}, false, false, messages.EndSignal},
+		{messages.Exit{Signal: "SIGXCPU"}, false, false, messages.EndLimit},
+		{messages.Exit{Signal: "SIGKILL", Forced: true}, true, false, messages.EndOperator},
+		{messages.Exit{Signal: "SIGKILL", Forced: true, OOMKills: 1}, true, false, messages.EndOperator},
+		{messages.Exit{Signal: "SIGTERM"}, true, true, messages.EndSupervisor},
+		{messages.Exit{Signal: "SIGKILL", Unhealthy: "its liveness probe failed"}, false, false, messages.EndUnhealthy},
+		{messages.Exit{Fault: "its actor had a fault"}, false, false, messages.EndFault},
+		{messages.Exit{SpawnError: "no such file"}, true, false, messages.EndSpawn},
+	} {
+		if got := messages.EndOf(test.exit, test.expected, test.closing); got != test.want {
+			t.Errorf("%+v: %v, want %v", test, got, test.want)
+		}
+	}
+}

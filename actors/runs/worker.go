@@ -1,0 +1,481 @@
+package runs
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+)
+
+// A worker is what only the goroutine that writes may touch.
+type worker struct {
+	options  Options
+	loaded   bool
+	failing  bool
+	instance string
+	closing  bool // the supervisor ends
+	byID     map[string]*history
+	records  int
+	bytes    int64
+	dirty    map[*entry]*history // whose files are not as they are to be
+	crashes  crashes
+	hashes   map[string]hashed
+	trimmed  time.Time // when ages were looked at last
+}
+
+// A history is what is known of one collector.
+type history struct {
+	id      string
+	entries []*entry // the oldest first
+
+	current *entry // the process that is there
+	last    *entry // the one that ended last, until it is known what follows
+	restart bool   // an automatic restart is to come
+	config  *config.Collector
+
+	signalled   string // who had a signal sent to it last
+	signalledAt time.Time
+}
+
+// An entry is one record.
+type entry struct {
+	name    string
+	size    int64
+	start   time.Time
+	end     time.Time
+	failure string        // how it ended, if that was not expected
+	run     *messages.Run // where it can still change; else it is in its file
+}
+
+func newWorker(o Options) worker {
+	return worker{options: o, byID: map[string]*history{}, dirty: map[*entry]*history{}, hashes: map[string]hashed{}, crashes: newCrashes(o)}
+}
+
+func (w *worker) dir(id string) string { return filepath.Join(w.options.Dir, "runs", id) }
+
+// handle takes in a batch, and writes once what it has changed.
+func (w *worker) handle(batch []any, dropped uint64) {
+	if !w.loaded {
+		w.loaded = true
+		w.load()
+	}
+	for _, item := range batch {
+		switch m := item.(type) {
+		case Launch:
+			w.launched(m)
+		case messages.Event:
+			w.happened(m)
+		case func():
+			w.flush()
+			m()
+		}
+	}
+	w.flush()
+	if dropped > 0 {
+		w.complain(missed(dropped))
+	}
+}
+
+func (w *worker) of(id string) *history {
+	h := w.byID[id]
+	if h == nil {
+		h = &history{id: id}
+		w.byID[id] = h
+	}
+	return h
+}
+
+// begin makes the record of a run.
+func (w *worker) begin(h *history, r messages.Run) *entry {
+	r.ID, r.Instance = h.id, w.instance
+	if h.restart {
+		r.Trigger = messages.TriggerRestart
+	}
+	h.restart = false
+	e := &entry{name: fmt.Sprintf("%013d-%d.json", r.StartedAt.UnixMilli(), r.Incarnation), start: r.StartedAt, run: &r}
+	h.entries = append(h.entries, e)
+	w.records++
+	w.dirty[e] = h
+	return e
+}
+
+func (w *worker) launched(l Launch) {
+	h := w.of(l.ID)
+	w.lose(h)
+	h.config = &l.Config
+	h.current = w.begin(h, messages.Run{
+		Incarnation: l.Incarnation, PID: l.PID, StartedAt: l.At,
+		Binary: l.Binary, BinarySHA256: w.hashOf(l.Binary), ConfigSHA256: hashConfig(l.Config),
+	})
+}
+
+// lose ends a run whose end nobody has told of.
+func (w *worker) lose(h *history) {
+	if e := h.current; e != nil {
+		e.run.End = messages.EndUnknown
+		w.dirty[e] = h
+		h.current = nil
+	}
+}
+
+func (w *worker) happened(e messages.Event) {
+	switch f := e.Fact.(type) {
+	case messages.Begun:
+		w.instance, w.closing = f.Instance, false
+	case messages.ShuttingDown:
+		w.closing = true
+	case messages.Audited:
+		if f.Op == "signal" && f.Err == nil && !f.Denied {
+			h := w.of(e.ID)
+			h.signalled, h.signalledAt = e.Origin.By, e.At
+		}
+	case messages.StateChanged:
+		w.stateChanged(w.of(e.ID), e, f)
+	case messages.Exited:
+		w.exited(w.of(e.ID), e, f)
+	case messages.RestartScheduled:
+		h := w.of(e.ID)
+		h.restart = true
+		rule := "by the restart policy"
+		if h.config != nil {
+			rule = fmt.Sprintf("by restart = %q", h.config.Restart)
+		}
+		text := "started again at once, " + rule
+		if f.After > 0 {
+			text = fmt.Sprintf("started again after %v, %s", f.After.Round(time.Millisecond), rule)
+		}
+		text += fmt.Sprintf("; %d more allowed", f.Left)
+		if f.Window > 0 {
+			text += fmt.Sprintf(" within %v", f.Window)
+		}
+		w.decide(h, text, f.At)
+	case messages.Removed:
+		h := w.of(e.ID)
+		w.lose(h)
+		before := h.last
+		h.last, h.config, h.restart = nil, nil, false
+		w.release(h, before)
+		if len(h.entries) == 0 {
+			delete(w.byID, e.ID)
+		}
+	}
+}
+
+func (w *worker) stateChanged(h *history, e messages.Event, f messages.StateChanged) {
+	if r := h.current; r != nil && f.PID != 0 && r.run.Incarnation == e.Incarnation && f.PID == r.run.PID {
+		if f.From != messages.Paused && f.To == messages.Running && e.Origin.By != "" && r.run.Trigger == messages.TriggerStart {
+			r.run.Trigger, r.run.StartedBy = messages.TriggerCommand, e.Origin.By
+			w.dirty[r] = h
+		}
+		return
+	}
+	switch f.To {
+	case messages.Failed:
+		w.decide(h, "failed: "+f.Reason, f.NextRestart)
+		h.restart = false
+	case messages.Stopped:
+		text := "stopped, as was asked for"
+		if f.Reason != "" {
+			text = "stopped: " + f.Reason
+		}
+		if w.closing {
+			text = "stopped, as the supervisor was ending"
+		}
+		w.decide(h, text, time.Time{})
+		h.restart = false
+	case messages.Starting:
+		if f.NextRestart.IsZero() && h.last != nil && (h.last.run.End == messages.EndOperator) {
+			w.decide(h, "started again, as was asked for", time.Time{})
+		}
+	}
+}
+
+// decide writes down what follows the run that ended last.
+func (w *worker) decide(h *history, what string, at time.Time) {
+	if h.last == nil || h.last.run.Decision != "" {
+		return
+	}
+	h.last.run.Decision, h.last.run.NextAt = what, at
+	w.dirty[h.last] = h
+}
+
+func (w *worker) exited(h *history, e messages.Event, f messages.Exited) {
+	exit := f.Exit
+	r := h.current
+	if r == nil || r.run.Incarnation != exit.Incarnation {
+		w.lose(h)
+		r = w.begin(h, messages.Run{Incarnation: exit.Incarnation, PID: exit.PID, StartedAt: exit.At.Add(-exit.Ran)})
+		if e.Origin.By != "" && !f.Expected {
+			r.run.Trigger, r.run.StartedBy = messages.TriggerCommand, e.Origin.By
+		}
+	}
+	before := h.last
+	h.current, h.last = nil, r
+	w.release(h, before)
+	run := r.run
+	run.Exit, run.End = &exit, messages.EndOf(exit, f.Expected, w.closing)
+	r.end = exit.At
+	if f.Expected {
+		run.EndedBy = e.Origin.By
+	}
+	if h.signalled != "" && exit.At.Sub(h.signalledAt) < justBefore && h.signalledAt.After(run.StartedAt) {
+		run.SignalledBy = h.signalled
+	}
+	h.signalled = ""
+	if !f.Expected && !succeeded(h.config, exit) {
+		r.failure = exit.String()
+		if exit.SpawnError == "" {
+			run.Crash = w.crash(h, run)
+		}
+	}
+	w.dirty[r] = h
+}
+
+// justBefore is how long before its end a signal may have led to it.
+const justBefore = 10 * time.Second
+
+func succeeded(c *config.Collector, e messages.Exit) bool {
+	if c == nil || e.SpawnError != "" || e.Fault != "" || e.Unhealthy != "" {
+		return e.Success()
+	}
+	return e.Success() || config.ListsExit(c.SuccessExitCodes, e.Code, e.Signal)
+}
+
+// crash adds a run to the report of its kind.
+func (w *worker) crash(h *history, run *messages.Run) uint64 {
+	dir := ""
+	if h.config != nil {
+		dir = h.config.WorkingDir
+	}
+	var lines []string
+	if w.options.Output != nil && run.PID != 0 {
+		lines = w.options.Output(run.ID, run.Incarnation, run.StartedAt, outputLines)
+	}
+	if len(lines) == 0 {
+		lines = run.Exit.Tail
+	}
+	return w.crashes.add(run, dir, lines)
+}
+
+// outputLines is how many of its last lines a trace is looked for in.
+const outputLines = 400
+
+// abandon ends what has not ended: nobody will tell of it any more.
+func (w *worker) abandon() {
+	for _, h := range w.byID {
+		if e := h.current; e != nil {
+			e.run.End = messages.EndSupervisor
+			w.dirty[e] = h
+			h.current = nil
+		}
+	}
+	w.flush()
+}
+
+// load finds what has been written before. Runs that had not ended then did so
+// with their supervisor.
+func (w *worker) load() {
+	entries, _ := os.ReadDir(filepath.Join(w.options.Dir, "runs"))
+	for _, d := range entries {
+		id := d.Name()
+		if !d.IsDir() || config.ValidID(id) != nil {
+			continue
+		}
+		h := w.of(id)
+		for _, name := range files(w.dir(id)) {
+			e := &entry{name: name, start: startOf(name)}
+			run, size, err := read[messages.Run](filepath.Join(w.dir(id), name))
+			e.size = size
+			switch {
+			case err != nil: // whoever asks for it is told
+			case run.End == messages.EndNone:
+				run.End, e.run = messages.EndSupervisor, &run
+				w.dirty[e] = h
+				e.start = run.StartedAt
+			default:
+				e.start = run.StartedAt
+				if run.Exit != nil {
+					e.end = run.Exit.At
+					if run.Crash != 0 || run.End == messages.EndSpawn {
+						e.failure = run.Exit.String()
+					}
+				}
+			}
+			h.entries = append(h.entries, e)
+			w.records++
+			w.bytes += e.size
+		}
+	}
+	w.crashes.load()
+	w.trim()
+}
+
+func startOf(name string) time.Time {
+	digits, _, _ := strings.Cut(name, "-")
+	ms, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// flush writes what has changed, and keeps all within its bounds.
+func (w *worker) flush() {
+	if len(w.dirty) == 0 {
+		return
+	}
+	w.trim()
+	var failure error
+	for e, h := range w.dirty {
+		size, err := write(filepath.Join(w.dir(h.id), e.name), *e.run)
+		if err != nil {
+			failure = err // it is tried again when there is something else to write
+			continue
+		}
+		w.bytes += size - e.size
+		e.size = size
+		delete(w.dirty, e)
+		w.release(h, e)
+	}
+	w.complain(cmp.Or(failure, w.crashes.flush()))
+	w.trim()
+}
+
+// release lets go of what is in a file, and cannot change any more.
+func (w *worker) release(h *history, e *entry) {
+	if e != nil && e != h.current && e != h.last && w.dirty[e] == nil {
+		e.run = nil
+	}
+}
+
+// trim removes the oldest records where there are too many.
+func (w *worker) trim() {
+	l := w.options.Limits
+	now := time.Now()
+	aging := now.Sub(w.trimmed) > time.Hour
+	for _, h := range w.byID {
+		for len(h.entries) > l.PerCollector || aging && len(h.entries) > 0 && now.Sub(h.entries[0].start) > l.Age && h.entries[0] != h.current {
+			w.drop(h)
+		}
+	}
+	if aging {
+		w.trimmed = now
+		w.crashes.trim(now)
+	}
+	for w.records > l.Records || w.bytes > l.Bytes {
+		var oldest *history
+		for _, h := range w.byID {
+			if len(h.entries) > 0 && h.entries[0] != h.current && (oldest == nil || h.entries[0].start.Before(oldest.entries[0].start)) {
+				oldest = h
+			}
+		}
+		if oldest == nil {
+			return
+		}
+		w.drop(oldest)
+	}
+}
+
+// drop removes the oldest record of a collector.
+func (w *worker) drop(h *history) {
+	e := h.entries[0]
+	h.entries = slices.Delete(h.entries, 0, 1)
+	w.records--
+	w.bytes -= e.size
+	delete(w.dirty, e)
+	if e == h.last {
+		h.last = nil
+	}
+	_ = os.Remove(filepath.Join(w.dir(h.id), e.name))
+	if len(h.entries) == 0 && h.config == nil {
+		_ = os.Remove(w.dir(h.id))
+		delete(w.byID, h.id)
+	}
+}
+
+// answer answers a question.
+func (w *worker) answer(command any) (any, error) {
+	switch q := command.(type) {
+	case messages.GetRuns:
+		return w.runs(q), nil
+	case messages.ListCrashes:
+		return messages.CrashesReply{Crashes: w.crashes.list(q.ID)}, nil
+	case messages.GetCrash:
+		c, err := w.crashes.get(q.Number)
+		if err != nil {
+			return nil, err
+		}
+		c.Others = w.othersAt(c.ID, c.Last)
+		return c, nil
+	}
+	op, id := messages.Subject(command)
+	return nil, &messages.Error{Op: op, ID: id, Kind: messages.Internal, Text: "this is no question about what has been"}
+}
+
+func (w *worker) runs(q messages.GetRuns) messages.RunsReply {
+	reply := messages.RunsReply{ID: q.ID}
+	h := w.byID[q.ID]
+	if h == nil {
+		return reply
+	}
+	for _, e := range slices.Backward(h.entries) {
+		if q.Last > 0 && len(reply.Runs) == q.Last {
+			break
+		}
+		if e.run != nil {
+			reply.Runs = append(reply.Runs, *e.run)
+			continue
+		}
+		run, _, err := read[messages.Run](filepath.Join(w.dir(q.ID), e.name))
+		if err != nil {
+			run = messages.Run{StartedAt: e.start, End: messages.EndUnknown, Unreadable: fmt.Sprintf("%s: %v", filepath.Join(w.dir(q.ID), e.name), err)}
+		}
+		run.ID = q.ID
+		reply.Runs = append(reply.Runs, run)
+	}
+	return reply
+}
+
+// near is how far apart failures may be that have to do with each other, and
+// maxOthers how many of them are told.
+const (
+	near      = time.Minute
+	maxOthers = 50
+)
+
+// othersAt is what else failed at a time.
+func (w *worker) othersAt(id string, at time.Time) []messages.OtherFailure {
+	var all []messages.OtherFailure
+	for _, h := range w.byID {
+		if h.id == id {
+			continue
+		}
+		for _, e := range slices.Backward(h.entries) {
+			if apart := e.end.Sub(at).Abs(); e.failure != "" && apart <= near {
+				all = append(all, messages.OtherFailure{ID: h.id, At: e.end, What: e.failure})
+				break // the last one of each says enough
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b messages.OtherFailure) int {
+		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ID, b.ID))
+	})
+	return all[:min(len(all), maxOthers)]
+}
+
+// hashConfig is the hash of settings: of the same ones it is always the same.
+func hashConfig(c config.Collector) string {
+	text, err := json.Marshal(config.Settings(c))
+	if err != nil {
+		return ""
+	}
+	return hashText(text)
+}
