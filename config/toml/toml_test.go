@@ -79,7 +79,11 @@ func TestEveryKeySetsItsField(t *testing.T) {
 					OpenFiles: 1024, CoreMB: config.None, Nice: -5, OOMScoreAdjust: 500, CPUAffinity: []int{0, 1}, Required: true,
 				},
 
-				Readiness:          config.ReadyProbe,
+				Readiness:          config.ReadyLog,
+				ReadinessPattern:   "^ready",
+				Notify:             config.On,
+				Watchdog:           15 * time.Second,
+				WatchdogSignal:     "SIGQUIT",
 				StartupTimeout:     90 * time.Second,
 				RestartOnUnhealthy: config.Off,
 				Liveness: config.Probe{HTTP: "http://127.0.0.1:8080/healthz", InitialDelay: 5 * time.Second, Period: 2 * time.Second,
@@ -98,7 +102,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 					Mask: []string{`password=\S+`}, MultilineStart: `^\S`, Also: []string{"inherit", "syslog+udp://logs:514", "otlp+grpc://otel:4317", "command:/usr/bin/ship --to somewhere"},
 				},
 			},
-			"tcp":  {Liveness: config.Probe{TCP: "127.0.0.1:5432"}, Autostart: true},
+			"tcp":  {Readiness: config.ReadyFD, ReadinessFD: 5, Liveness: config.Probe{TCP: "127.0.0.1:5432"}, Autostart: true},
 			"unix": {Liveness: config.Probe{Unix: "/run/x.sock"}, Autostart: true},
 			"zeroes": {
 				MaxRestarts:    config.None,
