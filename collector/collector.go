@@ -295,6 +295,9 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
+		if c.socket != nil { // what was said before is kept: only now it is known who is of the tree
+			c.socket.Attend(c.process.Holds)
+		}
 		if tell := c.options.Launched; tell != nil && c.launching != nil {
 			tell(Launch{ID: c.id, Incarnation: c.incarnation, PID: c.pid, At: c.startedAt, Binary: n.Path, Config: *c.launching})
 		}
@@ -564,9 +567,6 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		c.tellsOf(ctx, cfg, &spec)
 	}
 	c.process = c.options.Host.Start(spec, c.listener(ctx))
-	if c.socket != nil {
-		c.socket.Attend(c.process.Holds)
-	}
 	return nil
 }
 
