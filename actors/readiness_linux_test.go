@@ -47,9 +47,7 @@ func speak(script string) {
 			_ = c.Close()
 		}
 	}
-	select {
-	case <-time.After(10 * time.Minute):
-	}
+	<-time.After(10 * time.Minute)
 }
 
 // speaker is a collector that says such things.
