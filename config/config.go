@@ -206,6 +206,9 @@ type Collector struct {
 	StartupProbe       Probe
 	RestartOnUnhealthy Switch
 
+	// Activity is what it has to yield.
+	Activity Activity
+
 	// Kind says whether the collector is to run on, or to its end. Empty: Service.
 	Kind Kind
 

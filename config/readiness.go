@@ -44,6 +44,8 @@ func (c Collector) needsNotify() string {
 		return `readiness = "notify"`
 	case c.Watchdog > 0:
 		return "watchdog_seconds"
+	case c.Activity.Source == ActivityNotify:
+		return `activity.source = "notify"`
 	}
 	return ""
 }
@@ -57,6 +59,7 @@ func (f *findings) health(key func(parts ...string) string, c Collector) {
 	f.probe(within("readiness_probe"), c.ReadinessProbe, false)
 	f.time(key("startup_timeout_seconds"), c.StartupTimeout)
 	f.readiness(key, c)
+	f.activity(key, c)
 	f.time(key("watchdog_seconds"), c.Watchdog)
 	f.signalName(key("watchdog_signal"), c.WatchdogSignal)
 	if need := c.needsNotify(); need != "" && c.Notify == Off {

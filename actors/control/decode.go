@@ -292,6 +292,7 @@ func (d *decoder) collector(id string, c *pb.CollectorConfig) config.Collector {
 		Autostart:        c.Autostart,
 		User:             c.User, UnixGroup: c.UnixGroup, SupplementaryGroups: decodeList(c.SupplementaryGroups), ResourceLimits: d.limits(key("resource_limits"), c.ResourceLimits),
 		Readiness: config.Readiness(c.Readiness), StartupTimeout: d.seconds(key("startup_timeout_seconds"), c.StartupTimeoutSeconds),
+		Activity: d.activity(key("activity"), c.Activity),
 		Liveness: d.probe(key("liveness"), c.Liveness), ReadinessProbe: d.probe(key("readiness_probe"), c.ReadinessProbe),
 		StartupProbe: d.probe(key("startup_probe"), c.StartupProbe), RestartOnUnhealthy: decodeSwitch(c.RestartOnUnhealthy),
 		ReadinessFD: d.count(key("readiness_fd"), c.ReadinessFd), ReadinessPattern: c.ReadinessPattern, Notify: decodeSwitch(c.Notify),
@@ -332,6 +333,14 @@ func (d *decoder) limits(at string, l *pb.ResourceLimits) config.ResourceLimits 
 		out.CPUAffinity = append(out.CPUAffinity, int(n))
 	}
 	return out
+}
+
+func (d *decoder) activity(at string, a *pb.Activity) config.Activity {
+	return config.Activity{
+		Source: config.ActivitySource(a.GetSource()), URL: a.GetUrl(), Metric: a.GetMetric(),
+		MaxSilence: d.seconds(at+".max_silence_seconds", a.GetMaxSilenceSeconds()), MinPerMinute: d.count(at+".min_per_minute", a.GetMinPerMinute()),
+		RestartOnSilence: a.GetRestartOnSilence(),
+	}
 }
 
 func (d *decoder) probe(at string, p *pb.Probe) config.Probe {

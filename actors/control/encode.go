@@ -237,6 +237,7 @@ func encodeCollector(c config.Collector) *pb.CollectorConfig {
 		RetryFailedAfterSeconds: c.RetryFailedAfter.Seconds(), Autostart: c.Autostart,
 		User: text(c.User), UnixGroup: text(c.UnixGroup), SupplementaryGroups: encodeList(c.SupplementaryGroups), ResourceLimits: encodeLimits(c.ResourceLimits),
 		Readiness: text(string(c.Readiness)), StartupTimeoutSeconds: c.StartupTimeout.Seconds(),
+		Activity: encodeActivity(c.Activity),
 		Liveness: encodeProbe(c.Liveness), ReadinessProbe: encodeProbe(c.ReadinessProbe), StartupProbe: encodeProbe(c.StartupProbe),
 		RestartOnUnhealthy: encodeSwitch(c.RestartOnUnhealthy),
 		ReadinessFd:        int32(c.ReadinessFD), ReadinessPattern: text(c.ReadinessPattern), Notify: encodeSwitch(c.Notify),
@@ -283,6 +284,16 @@ func encodeLimits(l config.ResourceLimits) *pb.ResourceLimits {
 		return nil
 	}
 	return w
+}
+
+func encodeActivity(a config.Activity) *pb.Activity {
+	if a == (config.Activity{}) {
+		return nil
+	}
+	return &pb.Activity{
+		Source: text(string(a.Source)), Url: text(a.URL), Metric: text(a.Metric), MaxSilenceSeconds: a.MaxSilence.Seconds(),
+		MinPerMinute: int32(a.MinPerMinute), RestartOnSilence: a.RestartOnSilence,
+	}
 }
 
 func encodeProbe(p config.Probe) *pb.Probe {

@@ -137,6 +137,7 @@ var collectorKeys = keyTable[col]{
 		nested("liveness", probeKeys("liveness"), func(c *col) *config.Probe { return &c.Liveness }).also("liveness_probe", "livenessprobe", "healthcheck", "health_check"),
 		nested("readiness_probe", probeKeys("readiness_probe"), func(c *col) *config.Probe { return &c.ReadinessProbe }).also("readinessprobe"),
 		nested("startup_probe", probeKeys("startup_probe"), func(c *col) *config.Probe { return &c.StartupProbe }).also("startupprobe", "startup"),
+		nested("activity", activityKeys, func(c *col) *config.Activity { return &c.Activity }).also("silence", "heartbeat"),
 		toggle("restart_on_unhealthy", "end one whose liveness probe fails, which counts as a crash; default true",
 			func(c *col) *config.Switch { return &c.RestartOnUnhealthy }),
 		word("user", "whom it runs as, a name or a number; default: the supervisor's own user",
@@ -157,6 +158,28 @@ var collectorKeys = keyTable[col]{
 		flag("autostart", "start with the supervisor; default true",
 			func(c *col) *bool { return &c.Autostart }).also("auto_start", "enabled"),
 		nested("output", ownOutputKeys, func(c *col) *config.Output { return &c.Output }).also("log", "logs", "logging", "stdout", "stderr", "stdout_logfile", "standardoutput"),
+	},
+}
+
+type act = config.Activity
+
+var neverActive = zero[int]{refuse: "use 1 or more, or leave it out"}
+
+var activityKeys = keyTable[act]{
+	title: "[collectors.<id>.activity]",
+	keys: []key[act]{
+		word("source", `where it is counted what the collector yields: "stdout" (the lines it writes), "notify" (the first number in its STATUS) or "metrics" (a counter that it serves)`,
+			func(a *act) *config.ActivitySource { return &a.Source }),
+		word("url", `page with Prometheus metrics, for source = "metrics"`,
+			func(a *act) *string { return &a.URL }).also("http"),
+		word("metric", `name of the counter, for source = "metrics"; its series are taken together`,
+			func(a *act) *string { return &a.Metric }).also("counter", "name"),
+		seconds("max_silence_seconds", "time that it may yield nothing; more, and it is degraded; 0, the default, is not looked at", zero[time.Duration]{},
+			func(a *act) *time.Duration { return &a.MaxSilence }).also("max_silence", "timeout_seconds"),
+		count("min_per_minute", "what it has to yield in a minute; less, and it is degraded", neverActive,
+			func(a *act) *int { return &a.MinPerMinute }),
+		flag("restart_on_silence", "end one that is degraded for that, which counts as a crash; default false",
+			func(a *act) *bool { return &a.RestartOnSilence }).also("restart"),
 	},
 }
 

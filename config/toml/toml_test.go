@@ -102,8 +102,11 @@ func TestEveryKeySetsItsField(t *testing.T) {
 					Mask: []string{`password=\S+`}, MultilineStart: `^\S`, Also: []string{"inherit", "syslog+udp://logs:514", "otlp+grpc://otel:4317", "command:/usr/bin/ship --to somewhere"},
 				},
 			},
-			"tcp":  {Readiness: config.ReadyFD, ReadinessFD: 5, Liveness: config.Probe{TCP: "127.0.0.1:5432"}, Autostart: true},
-			"unix": {Liveness: config.Probe{Unix: "/run/x.sock"}, Autostart: true},
+			"tcp": {Readiness: config.ReadyFD, ReadinessFD: 5, Liveness: config.Probe{TCP: "127.0.0.1:5432"}, Autostart: true},
+			"unix": {Activity: config.Activity{
+				Source: config.ActivityMetrics, URL: "http://127.0.0.1:9100/metrics", Metric: "packets_total",
+				MaxSilence: 5 * time.Minute, MinPerMinute: 5, RestartOnSilence: true,
+			}, Liveness: config.Probe{Unix: "/run/x.sock"}, Autostart: true},
 			"zeroes": {
 				MaxRestarts:    config.None,
 				RestartWindow:  config.Forever,
