@@ -181,3 +181,33 @@ func TestACollectorThatIsNotToTellOfItselfHasNoSocket(t *testing.T) {
 		}
 	}
 }
+
+func TestOneThatWritesNothingIsDegradedAndThenRestarted(t *testing.T) {
+	one := speaker(t, "print one;wait 200ms;print two")
+	one.AutoRestart = true
+	one.Output = config.Output{Target: config.OutputMemory, Also: []string{}}
+	one.Activity = config.Activity{Source: config.ActivityStdout, MaxSilence: time.Second, RestartOnSilence: true}
+	sup := speakers(t, config.Config{ProcessManager: config.ProcessManager{EnableAutoRestart: true}, Collectors: map[string]config.Collector{"web": one}})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	events, err := sup.Events(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sup.Start(ctx, "web", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	degraded := false
+	for e := range events {
+		switch f := e.Fact.(type) {
+		case messages.HealthChanged:
+			degraded = degraded || f.To == messages.HealthDegraded
+		case messages.Exited:
+			if !degraded || f.Expected || !strings.HasPrefix(f.Exit.Unhealthy, "it has yielded nothing for 1") || f.Exit.Ran < time.Second {
+				t.Errorf("degraded: %v, %+v", degraded, f)
+			}
+			return
+		}
+	}
+	t.Error("it was not ended")
+}

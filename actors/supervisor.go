@@ -166,7 +166,7 @@ func (o *options) props(cfg config.Config, subscribers ...*actor.PID) *actor.Pro
 	if ask == nil {
 		ask = prober(o.host)
 	}
-	children := collector.Options{Host: o.host, Ask: ask, Listen: o.listen, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
+	children := collector.Options{Host: o.host, Ask: ask, Count: probe.Count, Listen: o.listen, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
 	if o.capture != nil {
 		o.capture.startsWith(o.host)
 		children.Record = o.capture.record

@@ -47,6 +47,10 @@ type Options struct {
 	// is called on goroutines of its own. Spec is that of the collector's process.
 	Ask func(ctx context.Context, probe config.Probe, spec platform.Spec) error
 
+	// Count, if set, reads a counter on a page of Prometheus metrics. It blocks, for
+	// a bounded time; it is called on goroutines of its own.
+	Count func(ctx context.Context, url, metric string) (float64, error)
+
 	// Launched, if set, is told of each process that has been executed. It must
 	// not block.
 	Launched func(Launch)
@@ -128,6 +132,8 @@ type collector struct {
 	startup       time.Duration // how long it may take to be ready
 	endsUnhealthy bool          // an unhealthy one is ended
 	checks        *checks       // of this incarnation; nil: there are no probes
+
+	activity *activity // of this incarnation; nil: it is not looked at
 
 	said       messages.Said // by this incarnation
 	watchdog   pulse
@@ -218,6 +224,10 @@ func (c *collector) Receive(ctx actor.Context) {
 		}
 	case late:
 		c.overdue(ctx, m)
+	case look:
+		c.look(ctx, m)
+	case counted:
+		c.measure(ctx, m)
 	case complaint:
 		c.complain(ctx, m.notice)
 	case expired:
@@ -386,6 +396,10 @@ func (c *collector) conclude(e *messages.Exit) {
 		c.checks.rest()
 		c.checks = nil
 	}
+	if c.activity != nil {
+		c.activity.disarm()
+		c.activity = nil
+	}
 	if c.socket != nil {
 		c.socket.Close()
 		c.socket = nil
@@ -447,6 +461,7 @@ func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
 	}
 	c.check(ctx)
 	c.pulsate(ctx)
+	c.observe(ctx)
 	c.flush(ctx)
 }
 
@@ -546,9 +561,10 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	if resolve := c.options.Resolve; resolve != nil {
 		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }
 	}
+	watch := c.watch(ctx, cfg)
 	if record := c.options.Record; record != nil {
 		root, self := ctx.ActorSystem().Root, ctx.Self()
-		c.recording = record(c.id, c.incarnation, cfg, func(n capture.Notice) { root.Send(self, complaint{n}) }, c.lineWatch(ctx, cfg))
+		c.recording = record(c.id, c.incarnation, cfg, func(n capture.Notice) { root.Send(self, complaint{n}) }, watch)
 	}
 	if c.recording != nil {
 		spec.Output = c.recording.Open
@@ -556,7 +572,10 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	switch {
 	case c.readiness == config.ReadyLog && c.recording == nil:
 		return refused(`with readiness = "log" its output has to be captured, and here it is not`)
-	case c.readiness == config.ReadyFD:
+	case cfg.Activity.Source == config.ActivityStdout && c.recording == nil:
+		return refused(`with activity.source = "stdout" its output has to be captured, and here it is not`)
+	}
+	if c.readiness == config.ReadyFD {
 		c.readsDescriptor(ctx, cfg, &spec)
 	}
 	c.checks = newChecks(cfg, spec)

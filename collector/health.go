@@ -185,6 +185,7 @@ func (c *collector) health() (health messages.Health, reason string, ok bool) {
 			return messages.HealthUnhealthy, p.missed, true
 		}
 	}
+	ok = ok || c.activity != nil
 	switch {
 	case c.process == nil || !probed && !ok:
 		return messages.HealthUnknown, "", false
@@ -200,6 +201,8 @@ func (c *collector) health() (health messages.Health, reason string, ok bool) {
 		return messages.HealthUnknown, "its readiness probe has not succeeded yet", true
 	case probed && k.liveness != nil && !k.liveness.tally.Passing():
 		return messages.HealthUnknown, "its liveness probe has not succeeded yet", true
+	case c.activity != nil && c.activity.missed != "":
+		return messages.HealthDegraded, c.activity.missed, true
 	case c.unready:
 		return messages.HealthUnknown, "it has not said yet that it is ready", true
 	}

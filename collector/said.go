@@ -62,6 +62,9 @@ func (c *collector) hearSaid(ctx actor.Context, m notify.Message) {
 	said := &c.said
 	if m.HasStatus {
 		said.Status = m.Status
+		if c.activity != nil {
+			c.activity.hearStatus(m.Status)
+		}
 	}
 	if m.Errno != 0 {
 		said.Errno = m.Errno

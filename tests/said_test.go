@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -135,6 +136,102 @@ func TestWhatAProcessSaysIsShownAndOneOfAnEarlierProcessIsNot(t *testing.T) {
 		settle()
 		if said := w.status("web").Said.Status; said != "" {
 			t.Errorf("the new one says %q", said)
+		}
+	}, actors.WithListen(s.listen))
+}
+
+// working is a collector whose status has a number that is to grow.
+func working(a config.Activity) config.Config {
+	a.Source = config.ActivityNotify
+	return started(config.Config{Collectors: map[string]config.Collector{"web": {Activity: a}}})
+}
+
+func TestOneThatYieldsNothingForTooLongIsDegradedUntilItDoes(t *testing.T) {
+	var s told
+	inBubble(t, working(config.Activity{MaxSilence: time.Minute}), nil, func(w *world) {
+		said := func(n int) { s.say(notify.Message{HasStatus: true, Status: fmt.Sprintf("%d events of 3 kinds", n)}) }
+		first := w.want("web", messages.Running).PID
+		for n := range 10 {
+			said(n + 1)
+			advance(50 * time.Second)
+			if status := w.status("web"); status.Health != messages.HealthHealthy {
+				t.Fatalf("%v: %v", status.Health, status.HealthReasons)
+			}
+		}
+		advance(30 * time.Second)
+		status := w.status("web")
+		if status.Health != messages.HealthDegraded || !strings.HasPrefix(status.HealthReasons[0], "it has yielded nothing for 1m") {
+			t.Errorf("%v: %v", status.Health, status.HealthReasons)
+		}
+		s.say(notify.Message{HasStatus: true, Status: "resting"}) // no number says nothing
+		advance(15 * time.Second)
+		if status := w.status("web"); status.Health != messages.HealthDegraded {
+			t.Errorf("%v: %v", status.Health, status.HealthReasons)
+		}
+		said(11)
+		advance(15 * time.Second)
+		if status := w.status("web"); status.Health != messages.HealthHealthy || status.PID != first {
+			t.Errorf("%+v", status)
+		}
+		// While it is paused it need not.
+		if err := w.Pause(w.ctx, "web"); err != nil {
+			t.Fatal(err)
+		}
+		advance(time.Hour)
+		if err := w.Resume(w.ctx, "web"); err != nil {
+			t.Fatal(err)
+		}
+		advance(50 * time.Second)
+		if status := w.status("web"); status.Health != messages.HealthHealthy {
+			t.Errorf("%v: %v", status.Health, status.HealthReasons)
+		}
+	}, actors.WithListen(s.listen))
+}
+
+func TestOneThatIsToBeRestartedOnSilenceIsWithThatReason(t *testing.T) {
+	var s told
+	inBubble(t, working(config.Activity{MaxSilence: time.Minute, RestartOnSilence: true}), nil, func(w *world) {
+		first := w.want("web", messages.Running).PID
+		advance(80 * time.Second)
+		status := w.want("web", messages.Running)
+		if status.PID == first || status.RestartCount != 1 || !strings.HasPrefix(status.LastExit.Unhealthy, "it has yielded nothing for 1m") {
+			t.Errorf("%+v", status)
+		}
+		degraded := false
+		for _, e := range w.seen() {
+			if h, is := e.Fact.(messages.HealthChanged); is && h.To == messages.HealthDegraded {
+				degraded = true
+			}
+		}
+		if !degraded {
+			t.Error("nobody was told that it was degraded")
+		}
+	}, actors.WithListen(s.listen))
+}
+
+func TestOneThatYieldsTooLittleInAMinuteIsDegraded(t *testing.T) {
+	var s told
+	inBubble(t, working(config.Activity{MinPerMinute: 10}), nil, func(w *world) {
+		n := 0
+		minute := func(perSecond int) {
+			for range 120 {
+				advance(time.Second)
+				n += perSecond
+				s.say(notify.Message{HasStatus: true, Status: fmt.Sprint(n, " events")})
+			}
+		}
+		minute(1)
+		if status := w.status("web"); status.Health != messages.HealthHealthy {
+			t.Errorf("%v: %v", status.Health, status.HealthReasons)
+		}
+		minute(0)
+		status := w.status("web")
+		if status.Health != messages.HealthDegraded || status.HealthReasons[0] != "it has yielded 0 in the last minute, and 10 is the least (the number in its status)" {
+			t.Errorf("%v: %v", status.Health, status.HealthReasons)
+		}
+		minute(5)
+		if status := w.status("web"); status.Health != messages.HealthHealthy {
+			t.Errorf("%v: %v", status.Health, status.HealthReasons)
 		}
 	}, actors.WithListen(s.listen))
 }
