@@ -132,7 +132,7 @@ func (c *collector) nowReady() []lifecycle.Event {
 
 // up reports whether the process is to work now.
 func (c *collector) up() bool {
-	return c.state == lifecycle.Running || c.state == lifecycle.Reloading || c.state == lifecycle.Readying
+	return c.state == lifecycle.Running || c.state == lifecycle.Readying
 }
 
 // A pulse is a sign that has to come again within a time, while the process is up.
@@ -167,7 +167,7 @@ func (c *collector) newPulses(cfg config.Collector, manager config.ProcessManage
 
 // pulsate has the pulses be waited for while the process is up, and only then.
 func (c *collector) pulsate(ctx actor.Context) {
-	working := c.state == lifecycle.Running || c.state == lifecycle.Reloading
+	working := c.state == lifecycle.Running
 	for _, p := range c.pulses() {
 		// One that is ending has to do nothing more but end.
 		switch wanted := working && p.limit > 0 && (p == &c.ending) == c.said.Stopping; {
@@ -184,7 +184,7 @@ func (c *collector) pulsate(ctx actor.Context) {
 func (c *collector) startPulse(ctx actor.Context, p *pulse) {
 	p.rest()
 	p.missed, p.since = "", time.Now()
-	if p.limit > 0 && (c.state == lifecycle.Running || c.state == lifecycle.Reloading) {
+	if p.limit > 0 && c.state == lifecycle.Running {
 		c.armPulse(ctx, p, p.limit)
 	}
 }
@@ -265,8 +265,6 @@ func (c *collector) extend(ctx actor.Context, more time.Duration) {
 	switch c.state.Timer() {
 	case lifecycle.StartTimer:
 		event, limit = lifecycle.StartExpired, &c.startup
-	case lifecycle.ReloadTimer:
-		event, limit = lifecycle.ReloadExpired, &c.startup
 	case lifecycle.GraceTimer:
 		event, limit = lifecycle.GraceExpired, &c.graceful
 	default:

@@ -41,5 +41,4 @@ func Diagram() string {
 }
 
 var words = strings.NewReplacer("SpawnFailed", "spawn failed", "SuspendFailed", "suspend failed", "ResumeFailed", "resume failed",
-	"GraceExpired", "grace expired", "KillExpired", "kill expired", "StartExpired", "not ready in time", "ReloadFailed", "reload failed",
-	"ReloadExpired", "reload expired", "HookExpired", "hook expired", "Parted", "hook begun")
+	"GraceExpired", "grace expired", "KillExpired", "kill expired", "StartExpired", "not ready in time")

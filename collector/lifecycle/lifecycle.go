@@ -4,23 +4,18 @@
 //
 // # The states
 //
-// Others see six states (messages.State). Inside there are more, because the
-// table must never depend on anything but the state and the event:
+// Others see six states (messages.State). Inside there are five more, because
+// the table must never depend on anything but the state and the event:
 //
 //   - Spawning is shown as starting. The process is in the making; until the
 //     host says so it is not known whether there is one.
 //   - Readying is shown as starting, too: there is a process, which has not said
 //     yet that it is ready.
-//   - Reloading is shown as running: it has been told to read its configuration
-//     again, and has not said yet that it has.
 //   - Aborting, Stopping, Killing and Clearing are shown as stopping. In
 //     Aborting a stop came while the process was in the making. In Stopping it
 //     has been asked to end and has time to do so. In Killing the whole tree is
 //     being ended. In Clearing the process ended by itself, and what it left
 //     behind is being ended.
-//   - Closing and Burying are shown as stopping as well: nothing of the process is
-//     left, and what is to run after it (its post_exit hook) does; in Closing its
-//     end was asked for, in Burying it was not.
 //   - Stuck is shown as failed: something survived SIGKILL. While it lives,
 //     nothing new is started in its place.
 //
@@ -55,9 +50,6 @@ const (
 	Stuck
 	Failed
 	Readying
-	Reloading
-	Closing
-	Burying
 
 	NumStates
 )
@@ -68,20 +60,17 @@ var states = [NumStates]struct {
 	timer  Timer
 	alive  bool
 }{
-	Stopped:   {"Stopped", messages.Stopped, NoTimer, false},
-	Spawning:  {"Spawning", messages.Starting, NoTimer, true},
-	Running:   {"Running", messages.Running, NoTimer, true},
-	Paused:    {"Paused", messages.Paused, NoTimer, true},
-	Aborting:  {"Aborting", messages.Stopping, GraceTimer, true},
-	Stopping:  {"Stopping", messages.Stopping, GraceTimer, true},
-	Killing:   {"Killing", messages.Stopping, KillTimer, true},
-	Clearing:  {"Clearing", messages.Stopping, KillTimer, true},
-	Stuck:     {"Stuck", messages.Failed, NoTimer, true},
-	Failed:    {"Failed", messages.Failed, NoTimer, false},
-	Readying:  {"Readying", messages.Starting, StartTimer, true},
-	Reloading: {"Reloading", messages.Running, ReloadTimer, true},
-	Closing:   {"Closing", messages.Stopping, HookTimer, true},
-	Burying:   {"Burying", messages.Stopping, HookTimer, true},
+	Stopped:  {"Stopped", messages.Stopped, NoTimer, false},
+	Spawning: {"Spawning", messages.Starting, NoTimer, true},
+	Running:  {"Running", messages.Running, NoTimer, true},
+	Paused:   {"Paused", messages.Paused, NoTimer, true},
+	Aborting: {"Aborting", messages.Stopping, GraceTimer, true},
+	Stopping: {"Stopping", messages.Stopping, GraceTimer, true},
+	Killing:  {"Killing", messages.Stopping, KillTimer, true},
+	Clearing: {"Clearing", messages.Stopping, KillTimer, true},
+	Stuck:    {"Stuck", messages.Failed, NoTimer, true},
+	Failed:   {"Failed", messages.Failed, NoTimer, false},
+	Readying: {"Readying", messages.Starting, StartTimer, true},
 }
 
 func (s State) String() string { return states[s].name }
@@ -101,12 +90,10 @@ type Timer uint8
 
 // The timers.
 const (
-	NoTimer     Timer = iota
-	GraceTimer        // ends in GraceExpired
-	KillTimer         // ends in KillExpired
-	StartTimer        // ends in StartExpired
-	ReloadTimer       // ends in ReloadExpired
-	HookTimer         // ends in HookExpired
+	NoTimer    Timer = iota
+	GraceTimer       // ends in GraceExpired
+	KillTimer        // ends in KillExpired
+	StartTimer       // ends in StartExpired
 )
 
 // An Event is something that happens to a collector.
@@ -121,7 +108,6 @@ const (
 	Pause
 	Resume
 	Signal
-	Reload
 
 	// Facts.
 	Spawned       // there is a process
@@ -136,31 +122,25 @@ const (
 	Ready         // it has
 	Unhealthy     // it is to be ended because it does not work
 	Hung          // the same, and how it came to that is to be seen
-	Reloaded      // it has read its configuration again
-	ReloadFailed  // it could not
-	Parted        // nothing of its tree is left, and what is to run after it does
 
 	// Timers.
 	GraceExpired
 	KillExpired
 	StartExpired
-	ReloadExpired
-	HookExpired
 
 	NumEvents
 )
 
 var eventNames = [NumEvents]string{
-	"Start", "Stop", "Kill", "Pause", "Resume", "Signal", "Reload",
-	"Spawned", "SpawnFailed", "Exited", "Finished", "Crashed", "SuspendFailed", "ResumeFailed", "Inherited", "Execed", "Ready", "Unhealthy",
-	"Hung", "Reloaded", "ReloadFailed", "Parted",
-	"GraceExpired", "KillExpired", "StartExpired", "ReloadExpired", "HookExpired",
+	"Start", "Stop", "Kill", "Pause", "Resume", "Signal",
+	"Spawned", "SpawnFailed", "Exited", "Finished", "Crashed", "SuspendFailed", "ResumeFailed", "Inherited", "Execed", "Ready", "Unhealthy", "Hung",
+	"GraceExpired", "KillExpired", "StartExpired",
 }
 
 func (e Event) String() string { return eventNames[e] }
 
 // Command reports whether the event is a command, and so wants an answer.
-func (e Event) Command() bool { return e <= Reload }
+func (e Event) Command() bool { return e <= Signal }
 
 // An Effect is something that the collector has to do about an event.
 type Effect uint8
@@ -175,12 +155,9 @@ const (
 	Suspend                        // suspend its group
 	Continue                       // let its group go on
 	Send                           // send the signal that the command names
-	Reconfigure                    // have it read its configuration again
 	ArmGrace                       // GraceExpired after the graceful timeout
 	ArmKill                        // KillExpired after the force timeout
 	ArmStart                       // StartExpired after the startup timeout
-	ArmReload                      // ReloadExpired after the same time
-	ArmHook                        // HookExpired after the time that a hook has
 	Accept                         // answer the command: done
 	Defer                          // answer the command when it is settled
 	Settle                         // answer every deferred command: this is how it went
@@ -190,8 +167,7 @@ const (
 )
 
 var effectNames = [numEffects]string{
-	"Spawn", "Terminate", "Abort", "TerminateOrphans", "KillTree", "Suspend", "Continue", "Send", "Reconfigure",
-	"ArmGrace", "ArmKill", "ArmStart", "ArmReload", "ArmHook",
+	"Spawn", "Terminate", "Abort", "TerminateOrphans", "KillTree", "Suspend", "Continue", "Send", "ArmGrace", "ArmKill", "ArmStart",
 	"Accept", "Defer", "Settle", "GiveUp",
 }
 
@@ -207,31 +183,30 @@ type cell struct {
 // the state does not allow) or never (a fact that cannot be, because the actor
 // drops what an earlier incarnation sends) says where it goes and what to do.
 var table = [NumStates]row{
-	Stopped: with(never(beforeIts...), refuse(Pause, Resume, Signal, Reload), row{
+	Stopped: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Pause, Resume, Signal), row{
 		Start:     to(Spawning, Defer, Spawn),
 		Stop:      to(Stopped, Accept), // it ended by itself while the command was on its way
 		Kill:      to(Stopped, Accept),
 		Inherited: to(Killing, KillTree, ArmKill),
 	}),
-	Spawning: with(never(Exited, Finished, Crashed, Parted, SuspendFailed, ResumeFailed, Inherited), never(ofAReadyOne...), never(GraceExpired, KillExpired, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Spawning: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:        to(Aborting, Defer, ArmGrace),
 		Kill:        to(Killing, Defer, KillTree, ArmKill),
 		Spawned:     to(Running, Settle),
 		Execed:      to(Readying, ArmStart),
 		SpawnFailed: to(Failed, Settle),
 	}),
-	Running: with(never(Spawned, Execed, SpawnFailed, Finished, Crashed, Parted, SuspendFailed, Inherited, Ready, Reloaded, ReloadFailed), never(timers...), refuse(Start, Resume), row{
+	Running: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, StartExpired), refuse(Start, Resume), row{
 		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace), // it may have suspended itself
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Pause:        to(Paused, Suspend, Accept),
 		Signal:       to(Running, Send, Accept),
-		Reload:       to(Reloading, Defer, ArmReload, Reconfigure),
 		Exited:       to(Clearing, KillTree, ArmKill),
 		ResumeFailed: to(Paused),
 		Unhealthy:    to(Stopping, Terminate, Continue, ArmGrace),
 		Hung:         to(Stopping, Abort, Continue, ArmGrace),
 	}),
-	Readying: with(never(Spawned, Execed, SpawnFailed, Finished, Crashed, Parted, SuspendFailed, ResumeFailed, Inherited, Reloaded, ReloadFailed), never(GraceExpired, KillExpired, ReloadExpired, HookExpired), refuse(Start, Pause, Resume, Reload), row{
+	Readying: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, Execed, GraceExpired, KillExpired), refuse(Start, Pause, Resume), row{
 		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Signal:       to(Readying, Send, Accept),
@@ -241,19 +216,7 @@ var table = [NumStates]row{
 		Hung:         to(Stopping, Abort, Continue, ArmGrace),
 		StartExpired: to(Stopping, Terminate, Continue, ArmGrace),
 	}),
-	Reloading: with(never(Spawned, Execed, SpawnFailed, Finished, Crashed, Parted, SuspendFailed, ResumeFailed, Inherited, Ready), never(GraceExpired, KillExpired, StartExpired, HookExpired), refuse(Start, Pause, Resume), row{
-		Stop:          to(Stopping, Defer, Terminate, Continue, ArmGrace),
-		Kill:          to(Killing, Defer, KillTree, ArmKill),
-		Signal:        to(Reloading, Send, Accept),
-		Reload:        to(Reloading, Defer), // it joins the one that is under way
-		Exited:        to(Clearing, KillTree, ArmKill),
-		Unhealthy:     to(Stopping, Terminate, Continue, ArmGrace),
-		Hung:          to(Stopping, Abort, Continue, ArmGrace),
-		Reloaded:      to(Running, Settle),
-		ReloadFailed:  to(Running, Settle),
-		ReloadExpired: to(Running, Settle),
-	}),
-	Paused: with(never(Spawned, Execed, SpawnFailed, Finished, Crashed, Parted, ResumeFailed, Inherited), never(ofAReadyOne...), never(GraceExpired, KillExpired, StartExpired, HookExpired), refuse(Start, Pause, Reload), row{
+	Paused: with(never(Spawned, SpawnFailed, Finished, Crashed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause), row{
 		Stop:          to(Stopping, Defer, Terminate, Continue, ArmGrace), // first the signal, so that it is what the process wakes up to
 		Kill:          to(Killing, Defer, KillTree, ArmKill),
 		Resume:        to(Running, Continue, Accept),
@@ -261,7 +224,7 @@ var table = [NumStates]row{
 		Exited:        to(Clearing, KillTree, ArmKill),
 		SuspendFailed: to(Running),
 	}),
-	Aborting: with(never(Exited, Finished, Crashed, Parted, SuspendFailed, ResumeFailed, Inherited), never(ofAReadyOne...), never(KillExpired, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Aborting: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:         to(Aborting, Defer),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Spawned:      to(Stopping, Terminate, Continue),
@@ -269,51 +232,34 @@ var table = [NumStates]row{
 		SpawnFailed:  to(Stopped, Settle),
 		GraceExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Stopping: with(never(Spawned, Execed, SpawnFailed, SuspendFailed, ResumeFailed, Inherited), never(ofAReadyOne...), never(KillExpired, StartExpired, HookExpired), refuse(Start, Pause, Resume, Reload), row{
+	Stopping: with(never(Spawned, SpawnFailed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume), row{
 		Stop:         to(Stopping, Defer),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Signal:       to(Stopping, Send, Accept),
 		Exited:       to(Stopping, TerminateOrphans), // what it started has the rest of the time to end too
-		Parted:       to(Closing, ArmHook),
 		Finished:     to(Stopped, Settle),
 		Crashed:      to(Stopped, Settle),
 		GraceExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Killing: with(never(SuspendFailed, ResumeFailed, Inherited), never(ofAReadyOne...), never(GraceExpired, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Killing: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:        to(Killing, Defer),
 		Kill:        to(Killing, Defer),
 		Spawned:     to(Killing, KillTree),
 		Execed:      to(Killing, KillTree),
 		SpawnFailed: to(Stopped, Settle),
 		Exited:      to(Killing),
-		Parted:      to(Closing, ArmHook),
 		Finished:    to(Stopped, Settle),
 		Crashed:     to(Stopped, Settle),
 		KillExpired: to(Stuck, GiveUp),
 	}),
-	Clearing: with(never(Spawned, Execed, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited), never(ofAReadyOne...), never(GraceExpired, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Clearing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:        to(Killing, Defer), // now its end is one that was asked for
 		Kill:        to(Killing, Defer),
-		Parted:      to(Burying, ArmHook),
 		Finished:    to(Stopped, Settle), // a start, if it was not ready yet
 		Crashed:     to(Failed, Settle),
 		KillExpired: to(Stuck, GiveUp),
 	}),
-	Closing: with(never(Spawned, Execed, SpawnFailed, Exited, Parted, SuspendFailed, ResumeFailed, Inherited), never(ofAReadyOne...), never(GraceExpired, KillExpired, StartExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
-		Stop:        to(Closing, Defer),
-		Kill:        to(Killing, Defer, KillTree, ArmKill),
-		Finished:    to(Stopped, Settle),
-		Crashed:     to(Stopped, Settle),
-		HookExpired: to(Killing, KillTree, ArmKill),
-	}),
-	Burying: with(never(Spawned, Execed, SpawnFailed, Exited, Parted, SuspendFailed, ResumeFailed, Inherited), never(ofAReadyOne...), never(GraceExpired, KillExpired, StartExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
-		Stop:        to(Closing, Defer),
-		Kill:        to(Killing, Defer, KillTree, ArmKill),
-		Finished:    to(Stopped, Settle),
-		Crashed:     to(Failed, Settle),
-		HookExpired: to(Clearing, KillTree, ArmKill),
-	}),
-	Stuck: with(never(Parted, SuspendFailed, ResumeFailed, Inherited), never(ofAReadyOne...), never(GraceExpired, KillExpired, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Stuck: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
 		Stop:        to(Stuck, Defer, GiveUp),
 		Kill:        to(Stuck, Defer, GiveUp),
 		Spawned:     to(Stuck, KillTree),
@@ -323,23 +269,12 @@ var table = [NumStates]row{
 		Finished:    to(Stopped),
 		Crashed:     to(Stopped),
 	}),
-	Failed: with(never(beforeIts...), never(Inherited), refuse(Pause, Resume, Signal, Reload), row{
+	Failed: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Pause, Resume, Signal), row{
 		Start: to(Spawning, Defer, Spawn),
 		Stop:  to(Stopped, Accept), // it failed while the command was on its way
 		Kill:  to(Stopped, Accept),
 	}),
 }
-
-// What cannot be while there is no process, of one that has not said that it is
-// ready, or is not up any more, and of a state without a timer.
-var (
-	timers      = []Event{GraceExpired, KillExpired, StartExpired, ReloadExpired, HookExpired}
-	ofAReadyOne = []Event{Ready, Unhealthy, Hung, Reloaded, ReloadFailed, ReloadExpired}
-	beforeIts   = []Event{
-		Spawned, Execed, SpawnFailed, Exited, Finished, Crashed, Parted, SuspendFailed, ResumeFailed, Ready, Unhealthy, Hung, Reloaded, ReloadFailed,
-		GraceExpired, KillExpired, StartExpired, ReloadExpired, HookExpired,
-	}
-)
 
 // Next reports where e takes a collector in state s, and what is to be done
 // about it. It reports false for a command that s refuses.

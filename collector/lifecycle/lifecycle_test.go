@@ -89,7 +89,7 @@ func TestOnlyAFactTellsThatAProcessIsGone(t *testing.T) {
 }
 
 func TestATimedStateIsEnteredWithItsTimer(t *testing.T) {
-	arms := map[Timer]Effect{GraceTimer: ArmGrace, KillTimer: ArmKill, StartTimer: ArmStart, ReloadTimer: ArmReload, HookTimer: ArmHook}
+	arms := map[Timer]Effect{GraceTimer: ArmGrace, KillTimer: ArmKill, StartTimer: ArmStart}
 	eachPair(func(s State, e Event) {
 		next, effects, _ := Next(s, e)
 		if table[s][e].never {
@@ -122,8 +122,6 @@ func TestStopAlwaysComesToAnEnd(t *testing.T) {
 					at, effects, _ = Next(at, GraceExpired)
 				case KillTimer:
 					at, effects, _ = Next(at, KillExpired)
-				case HookTimer:
-					at, effects, _ = Next(at, HookExpired)
 				}
 			}
 			if !answered && !slices.Contains(effects, Settle) && !slices.Contains(effects, GiveUp) {
@@ -156,27 +154,10 @@ func TestASpawnThatWasAbortedIsEndedAsSoonAsItIsKnown(t *testing.T) {
 }
 
 func TestAProcessThatEndedByItselfIsCleared(t *testing.T) {
-	for _, s := range []State{Running, Paused, Readying, Reloading} {
+	for _, s := range []State{Running, Paused, Readying} {
 		next, effects, _ := Next(s, Exited)
 		if next != Clearing || !slices.Contains(effects, KillTree) {
 			t.Errorf("%v × Exited goes to %v with %v", s, next, effects)
-		}
-	}
-}
-
-func TestWhatRunsAfterAProcessDoesNotChangeWhetherItsEndWasAskedFor(t *testing.T) {
-	for _, s := range []State{Stopping, Killing, Clearing} {
-		at, _, _ := Next(s, Parted)
-		for _, end := range []Event{Finished, Crashed} {
-			with, _, _ := Next(at, end)
-			if without, _, _ := Next(s, end); with != without {
-				t.Errorf("from %v, %v leads to %v; with a hook to %v", s, end, without, with)
-			}
-		}
-		overdue, _, _ := Next(at, HookExpired)
-		ended, _, _ := Next(overdue, Crashed)
-		if without, _, _ := Next(s, Crashed); ended != without {
-			t.Errorf("from %v, a hook that takes too long leads to %v, want %v", s, ended, without)
 		}
 	}
 }
@@ -186,7 +167,6 @@ func TestWhatAStatePublishesIsItsPublicState(t *testing.T) {
 		Stopped: messages.Stopped, Spawning: messages.Starting, Running: messages.Running, Paused: messages.Paused,
 		Aborting: messages.Stopping, Stopping: messages.Stopping, Killing: messages.Stopping, Clearing: messages.Stopping,
 		Stuck: messages.Failed, Failed: messages.Failed, Readying: messages.Starting,
-		Reloading: messages.Running, Closing: messages.Stopping, Burying: messages.Stopping,
 	}
 	for s := range NumStates {
 		if s.Public() != want[s] {
@@ -197,7 +177,7 @@ func TestWhatAStatePublishesIsItsPublicState(t *testing.T) {
 
 // body is a process as its host knows it: what can be told of it next.
 type body struct {
-	asked, spawned, exited, parted bool
+	asked, spawned, exited bool
 }
 
 func (b *body) facts() (possible []Event) {
@@ -207,8 +187,6 @@ func (b *body) facts() (possible []Event) {
 		possible = append(possible, Spawned, Execed, SpawnFailed)
 	case !b.exited:
 		possible = append(possible, Exited)
-	case !b.parted:
-		possible = append(possible, Finished, Crashed, Parted)
 	default:
 		possible = append(possible, Finished, Crashed)
 	}
@@ -221,7 +199,7 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 	at, waiting := Stopped, 0
 	var b body
 	for range steps {
-		possible := []Event{Start, Stop, Kill, Pause, Resume, Signal, Reload}
+		possible := []Event{Start, Stop, Kill, Pause, Resume, Signal}
 		possible = append(possible, b.facts()...)
 		switch at.Timer() {
 		case GraceTimer:
@@ -230,16 +208,9 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 			possible = append(possible, KillExpired)
 		case StartTimer:
 			possible = append(possible, StartExpired, Ready)
-		case ReloadTimer:
-			possible = append(possible, ReloadExpired, Reloaded, ReloadFailed)
-		case HookTimer:
-			possible = append(possible, HookExpired)
 		}
-		if at == Running || at == Readying || at == Reloading {
+		if at == Running || at == Readying {
 			possible = append(possible, Unhealthy, Hung)
-		}
-		if at == Stuck { // nothing runs after one that could not be ended
-			possible = slices.DeleteFunc(possible, func(e Event) bool { return e == Parted })
 		}
 		e := choose(possible)
 		if table[at][e].never {
@@ -251,8 +222,6 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 			b.spawned = true
 		case Exited:
 			b.exited = true
-		case Parted:
-			b.parted = true
 		case SpawnFailed, Finished, Crashed:
 			b = body{}
 		}
@@ -267,8 +236,8 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 				waiting++
 			case Settle, GiveUp:
 				waiting = 0
-			case Terminate, Abort, Suspend, Continue, Send, Reconfigure:
-				if !b.spawned || b.parted {
+			case Terminate, Abort, Suspend, Continue, Send:
+				if !b.spawned {
 					fatalf("%v × %v: %v without a process", at, e, f)
 				}
 			}
