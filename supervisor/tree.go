@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -108,7 +109,8 @@ func (s *supervisor) whole() config.Config {
 }
 
 // arrange puts all children into their places of the tree, after there are others
-// or they are configured in another way. What is counted of a group stays.
+// or they are configured in another way. What is counted of a group stays, and so does
+// a hold of the same children.
 func (s *supervisor) arrange() {
 	cfg := s.whole()
 	before := s.groups
@@ -133,6 +135,14 @@ func (s *supervisor) arrange() {
 			g.units = append(g.units, unit{c: c})
 			c.group, c.place = g, i
 		}
+	}
+	for name, g := range s.groups {
+		if was := before[name]; was != nil && was.hold != nil && slices.EqualFunc(was.units, g.units, func(a, b unit) bool { return a.name() == b.name() }) {
+			g.hold, was.hold = was.hold, nil
+		}
+	}
+	for _, g := range before {
+		g.release()
 	}
 	for _, c := range s.ordered() {
 		requires, after := cfg.DependenciesOf(c.config)
@@ -159,7 +169,6 @@ func (s *supervisor) levelOf(before *group, name string, cfg config.Group) *grou
 	g := &group{name: name, config: cfg}
 	if before != nil {
 		g.history, g.count, g.failed, g.reason = before.history, before.count, before.failed, before.reason
-		before.release()
 	}
 	return g
 }

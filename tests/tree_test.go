@@ -126,6 +126,7 @@ func TestWhateverComesInTheMiddleOfAOneForAllItEndsWell(t *testing.T) {
 		"the supervisor has a fault":      func(w *world) { _, _ = w.Start(w.ctx, bomb, "x", nil) },
 		"another child ends":              func(w *world) { w.host.Crash("c", failing) },
 		"a child is restarted by command": func(w *world) { go func() { _, _ = w.Restart(w.ctx, "b", 0) }() },
+		"another collector is added":      func(w *world) { _, _ = w.Start(w.ctx, "extra", "x", nil) },
 		"the group is restarted":          func(w *world) { go func() { _, _ = w.Restart(w.ctx, "@g", 0) }() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -328,5 +329,26 @@ func TestACommandToAGroupSaysWhichOfItsCollectorsItFailedFor(t *testing.T) {
 			w.Error(err)
 		}
 		w.want("c", messages.Running)
+	})
+}
+
+func TestTheDelayBeforeAGroupsRestartOutlivesAChangeOfTheTree(t *testing.T) {
+	inBubble(t, pipeline(config.OneForAll, 10), nil, func(w *world) {
+		advance(time.Minute)
+		w.host.Crash("b", failing)
+		advance(time.Millisecond)
+		w.host.Crash("b", failing) // the second one in a row waits for 100 ms
+		advance(10 * time.Millisecond)
+		w.want("b", messages.Starting)
+		if _, err := w.Start(w.ctx, "extra", "x", nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			w.want(id, messages.Starting)
+		}
+		advance(time.Second)
+		for _, id := range []string{"a", "b", "c"} {
+			w.want(id, messages.Running)
+		}
 	})
 }
