@@ -543,8 +543,10 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	if err != nil {
 		return refused(err.Error())
 	}
-	if c.abort, err = platform.ParseSignal(cmp.Or(cfg.WatchdogSignal, config.DefaultWatchdogSignal)); err != nil {
-		return refused(err.Error())
+	if cfg.Notifies() { // elsewhere there is no watchdog, and Windows has no such signal
+		if c.abort, err = platform.ParseSignal(cmp.Or(cfg.WatchdogSignal, config.DefaultWatchdogSignal)); err != nil {
+			return refused(err.Error())
+		}
 	}
 	spec := platform.Spec{
 		Label:      c.id,
