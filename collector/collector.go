@@ -543,10 +543,8 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	if err != nil {
 		return refused(err.Error())
 	}
-	if cfg.Notifies() { // elsewhere there is no watchdog, and Windows has no such signal
-		if c.abort, err = platform.ParseSignal(cmp.Or(cfg.WatchdogSignal, config.DefaultWatchdogSignal)); err != nil {
-			return refused(err.Error())
-		}
+	if c.abort, err = platform.ParseSignal(cmp.Or(cfg.WatchdogSignal, config.DefaultWatchdogSignal)); err != nil {
+		c.abort = stop // Windows has none that leaves behind how it came to that
 	}
 	spec := platform.Spec{
 		Label:      c.id,
