@@ -112,6 +112,27 @@ func TestWhatCouldNotBeStartedIsARunToo(t *testing.T) {
 	}
 }
 
+func TestARunThatBeganWhenOneOfAnEarlierLifeDidTakesNothingOfItsPlace(t *testing.T) {
+	dir := t.TempDir()
+	at := time.Now()
+	for life := range 3 {
+		w := newTeller(t, dir, Limits{})
+		w.at = at // as where the clock was set back
+		w.launch("web", 1)
+		w.exit("web", messages.Exit{Incarnation: 1, Code: life}, true)
+		r := w.runs("web", 0)
+		if len(r) != life+1 {
+			t.Fatalf("%+v", r)
+		}
+		for i, r := range r {
+			if r.Exit == nil || r.Exit.Code != life-i {
+				t.Errorf("life %d, run %d: %+v", life, i, r)
+			}
+		}
+		w.store.Close()
+	}
+}
+
 func TestRecordsOutliveTheSupervisorAndTellWhatEndedWithIt(t *testing.T) {
 	dir := t.TempDir()
 	w := newTeller(t, dir, Limits{})

@@ -100,11 +100,23 @@ func (w *worker) begin(h *history, r messages.Run) *entry {
 		r.Trigger = messages.TriggerRestart
 	}
 	h.restart = false
-	e := &entry{name: fmt.Sprintf("%013d-%d.json", r.StartedAt.UnixMilli(), r.Incarnation), start: r.StartedAt, run: &r}
+	e := &entry{name: h.name(r.StartedAt, r.Incarnation), start: r.StartedAt, run: &r}
 	h.entries = append(h.entries, e)
 	w.records++
 	w.dirty[e] = h
 	return e
+}
+
+// name finds a name that no record has. Incarnations are counted anew in each
+// life of the supervisor, and clocks are set back, so that time and incarnation
+// alone could name a run of an earlier life, which would be lost.
+func (h *history) name(start time.Time, incarnation uint64) string {
+	for ms := start.UnixMilli(); ; ms++ {
+		name := fmt.Sprintf("%013d-%d.json", ms, incarnation)
+		if !slices.ContainsFunc(h.entries, func(e *entry) bool { return e.name == name }) {
+			return name
+		}
+	}
 }
 
 func (w *worker) launched(l Launch) {
