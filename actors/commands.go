@@ -105,6 +105,21 @@ func (c Commands) Signal(ctx context.Context, id, signal string, group bool) err
 	return err
 }
 
+// ReloadCollector has a running collector read its own configuration again, by
+// its reload_signal or reload_command.
+func (c Commands) ReloadCollector(ctx context.Context, id string) error {
+	_, err := request(ctx, c.Ask, messages.ReloadCollector{ID: id})
+	return err
+}
+
+// Heartbeat is a sign of life of a running collector, with what it does in its
+// own words, or "". After the first one more are expected, as often as the
+// interval of health checks says.
+func (c Commands) Heartbeat(ctx context.Context, id, status string) error {
+	_, err := request(ctx, c.Ask, messages.SendHeartbeat{ID: id, Status: status})
+	return err
+}
+
 // Status says what is known about a collector.
 func (c Commands) Status(ctx context.Context, id string) (messages.Status, error) {
 	return request(ctx, c.Ask, messages.GetStatus{ID: id})

@@ -152,6 +152,11 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		fields = func(z *zerolog.Event) { z.Uint64("lost_lines", f.Lines).Uint64("lost_bytes", f.Bytes) }
 	case messages.NotifyRefused:
 		level, text = zerolog.WarnLevel, "what it says of itself is not done: "+f.Reason
+	case messages.Reloaded:
+		text = "has read its configuration again"
+	case messages.HookFailed:
+		level, text = zerolog.WarnLevel, "its "+f.Hook+" failed: "+f.Reason
+		fields = func(z *zerolog.Event) { z.Str("hook", f.Hook) }
 	case messages.Crashed:
 		level, text = zerolog.ErrorLevel, f.Reason
 	case messages.Added:

@@ -248,6 +248,10 @@ func factOf(fact messages.Fact) (kind string, document any) {
 		return "health_changed", map[string]any{"from": f.From, "to": f.To, "reason": f.Reason}
 	case messages.NotifyRefused:
 		return "notify_refused", map[string]any{"reason": f.Reason}
+	case messages.Reloaded:
+		return "reloaded", map[string]any{}
+	case messages.HookFailed:
+		return "hook_failed", map[string]any{"hook": f.Hook, "reason": f.Reason}
 	case messages.ShuttingDown:
 		return "shutting_down", map[string]any{}
 	case messages.Begun:

@@ -252,7 +252,8 @@ func (c *call) describe(i messages.Inspection) string {
 		line("Last exit", lastExitText(*e))
 	}
 	line("Command", commandText(i))
-	line("Stop", fmt.Sprintf("%s, killed after %s", i.Config.StopSignal, duration(i.Config.GracefulTimeout)))
+	line("Stop", fmt.Sprintf("%s, killed after %s", stopText(i.Config), duration(i.Config.GracefulTimeout)))
+	line("Reload", reloadText(i.Config))
 	if e := i.LastExit; e != nil && len(e.Tail) > 0 {
 		b.WriteString("\nThe last lines before its last exit:\n")
 		for _, l := range e.Tail {
@@ -292,6 +293,30 @@ func saidText(s messages.Said, ago func(time.Time) string) string {
 		parts = append(parts, "heartbeat "+ago(s.Heartbeat))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// stopText is how a collector is asked to end.
+func stopText(cfg config.Collector) string {
+	signals := cfg.StopSignal
+	for i, step := range cfg.StopSequence {
+		if i == 0 {
+			signals = step.Signal
+			continue
+		}
+		signals += fmt.Sprintf(", after %s %s", duration(step.After), step.Signal)
+	}
+	if len(cfg.StopCommand) > 0 {
+		return strings.TrimSpace(quoteArgs(cfg.StopCommand)) + ", or " + signals
+	}
+	return signals
+}
+
+// reloadText is how a collector is asked to read its configuration again.
+func reloadText(cfg config.Collector) string {
+	if len(cfg.ReloadCommand) > 0 {
+		return strings.TrimSpace(quoteArgs(cfg.ReloadCommand))
+	}
+	return cfg.ReloadSignal
 }
 
 func dependenciesText(list []config.Dependency) string {
@@ -338,13 +363,19 @@ func commandText(i messages.Inspection) string {
 	if binary == "" {
 		binary = "(found by the type " + i.Config.Type + ")"
 	}
-	parts := append([]string{binary}, i.Config.Args...)
-	for at, part := range parts[1:] {
-		if part == "" || strings.ContainsAny(part, " \t\n'\"\\$*?;&|<>()") {
-			parts[at+1] = "'" + strings.ReplaceAll(part, "'", `'\''`) + "'"
+	return binary + quoteArgs(i.Config.Args)
+}
+
+// quoteArgs is a space and an argument, for each of them, as a shell would take it.
+func quoteArgs(args []string) string {
+	var b strings.Builder
+	for _, arg := range args {
+		if arg == "" || strings.ContainsAny(arg, " \t\n'\"\\$*?;&|<>()") {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
+		b.WriteString(" " + arg)
 	}
-	return string(appendHarmless(nil, []byte(strings.Join(parts, " "))))
+	return string(appendHarmless(nil, []byte(b.String())))
 }
 
 // watch shows status again whenever something has happened, and on a terminal

@@ -25,7 +25,7 @@ func (ready) IgnoreDeadLetterLogging() {}
 func (c *collector) hearReady(ctx actor.Context, err error) {
 	switch {
 	case err == nil:
-		c.handle(ctx, c.nowReady()...)
+		c.handle(ctx, c.nowReady(ctx)...)
 	case c.state == lifecycle.Readying:
 		c.unhealthy = err.Error()
 		c.handle(ctx, lifecycle.Unhealthy)

@@ -59,6 +59,18 @@ type (
 		Group  bool
 	}
 
+	// ReloadCollector has a running collector read its own configuration again, by
+	// its reload_signal or reload_command. The reply comes when it has, where it
+	// says so; else when it has been told to.
+	ReloadCollector struct{ ID string }
+
+	// SendHeartbeat is a sign of life of a running collector, as READY=1 or
+	// WATCHDOG=1 would be. After the first one more are expected.
+	SendHeartbeat struct {
+		ID     string
+		Status string // what it does, in its own words; empty: as it was
+	}
+
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
 	RemoveCollector struct{ ID string }
 
@@ -141,6 +153,12 @@ type (
 
 	// SignalReply says that the signal was sent.
 	SignalReply struct{ ID string }
+
+	// ReloadReply says that it has read its configuration again.
+	ReloadReply struct{ ID string }
+
+	// HeartbeatReply says that it was heard.
+	HeartbeatReply struct{ ID string }
 
 	// RemoveReply says that the collector is not known any more.
 	RemoveReply struct{ ID string }
@@ -235,6 +253,8 @@ func (RestartCollector) answeredBy(RestartReply) {}
 func (PauseCollector) answeredBy(PauseReply)     {}
 func (ResumeCollector) answeredBy(ResumeReply)   {}
 func (SignalCollector) answeredBy(SignalReply)   {}
+func (ReloadCollector) answeredBy(ReloadReply)   {}
+func (SendHeartbeat) answeredBy(HeartbeatReply)  {}
 func (RemoveCollector) answeredBy(RemoveReply)   {}
 func (ResetCollector) answeredBy(ResetReply)     {}
 func (Shutdown) answeredBy(ShutdownReply)        {}
@@ -254,7 +274,7 @@ func (Unsubscribe) answeredBy(SubscribeReply)    {}
 // Changes reports whether a command changes something, or only asks.
 func Changes(command any) bool {
 	switch c := command.(type) {
-	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, RemoveCollector, ResetCollector, Shutdown:
+	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, ReloadCollector, RemoveCollector, ResetCollector, Shutdown:
 		return true
 	case ApplyConfig:
 		return !c.DryRun
@@ -280,6 +300,10 @@ func Subject(command any) (op, id string) {
 		return "resume", c.ID
 	case SignalCollector:
 		return "signal", c.ID
+	case ReloadCollector:
+		return "reload", c.ID
+	case SendHeartbeat:
+		return "heartbeat", c.ID
 	case RemoveCollector:
 		return "remove", c.ID
 	case ResetCollector:

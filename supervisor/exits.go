@@ -191,6 +191,10 @@ func reply(op, id string, err *messages.Error) any {
 		return messages.PauseReply{ID: id}
 	case "resume":
 		return messages.ResumeReply{ID: id}
+	case "reload":
+		return messages.ReloadReply{ID: id}
+	case "heartbeat":
+		return messages.HeartbeatReply{ID: id}
 	default:
 		return messages.SignalReply{ID: id}
 	}

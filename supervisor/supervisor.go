@@ -191,6 +191,10 @@ func (s *supervisor) serving(ctx actor.Context) {
 		s.pass(ctx, "signal", m.ID, func(token uint64) any {
 			return messages.SignalProcess{Token: token, Signal: m.Signal, Group: m.Group}
 		})
+	case messages.ReloadCollector:
+		s.reloadCollector(ctx, m.ID)
+	case messages.SendHeartbeat:
+		s.heartbeat(ctx, m)
 	case messages.RemoveCollector:
 		s.remove(ctx, m)
 	case messages.ResetCollector:

@@ -51,6 +51,10 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.PauseCollector{ID: m.Id}
 	case *pb.ResumeCollectorRequest:
 		return messages.ResumeCollector{ID: m.Id}
+	case *pb.ReloadCollectorRequest:
+		return messages.ReloadCollector{ID: m.Id}
+	case *pb.SendHeartbeatRequest:
+		return messages.SendHeartbeat{ID: m.Id, Status: m.Status}
 	case *pb.SignalCollectorRequest:
 		return messages.SignalCollector{ID: m.Id, Signal: m.Signal, Group: m.Group}
 	case *pb.RemoveCollectorRequest:
@@ -115,6 +119,10 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.PauseReply{ID: m.Id}
 	case *pb.ResumeCollectorResponse:
 		return messages.ResumeReply{ID: m.Id}
+	case *pb.ReloadCollectorResponse:
+		return messages.ReloadReply{ID: m.Id}
+	case *pb.SendHeartbeatResponse:
+		return messages.HeartbeatReply{ID: m.Id}
 	case *pb.SignalCollectorResponse:
 		return messages.SignalReply{ID: m.Id}
 	case *pb.RemoveCollectorResponse:
@@ -298,8 +306,19 @@ func (d *decoder) collector(id string, c *pb.CollectorConfig) config.Collector {
 		ReadinessFD: d.count(key("readiness_fd"), c.ReadinessFd), ReadinessPattern: c.ReadinessPattern, Notify: decodeSwitch(c.Notify),
 		Watchdog: d.seconds(key("watchdog_seconds"), c.WatchdogSeconds), WatchdogSignal: c.WatchdogSignal,
 		Group: c.Group, Significant: c.Significant,
+		StopSequence: d.sequence(key("stop_sequence"), c.StopSequence), ReloadSignal: c.ReloadSignal, ReloadNotify: c.ReloadNotify,
+		PreStart: c.PreStart, PostStart: c.PostStart, PreStop: c.PreStop, PostExit: c.PostExit,
+		StopCommand: c.StopCommand, ReloadCommand: c.ReloadCommand, HookTimeout: d.seconds(key("hook_timeout_seconds"), c.HookTimeoutSeconds),
 		Requires: decodeDependencies(c.Requires), Wants: c.Wants, After: decodeDependencies(c.After),
 	}
+}
+
+func (d *decoder) sequence(key string, steps []*pb.StopStep) []config.StopStep {
+	var out []config.StopStep
+	for i, s := range steps {
+		out = append(out, config.StopStep{Signal: s.GetSignal(), After: d.seconds(config.Element(key, i), s.GetAfterSeconds())})
+	}
+	return out
 }
 
 func decodeDependencies(list []*pb.Dependency) []config.Dependency {
@@ -564,6 +583,10 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 	case *pb.Event_HealthChanged:
 		h := f.HealthChanged
 		e.Fact = messages.HealthChanged{From: health(h.GetFrom()), To: health(h.GetTo()), Reason: h.GetReason()}
+	case *pb.Event_Reloaded:
+		e.Fact = messages.Reloaded{}
+	case *pb.Event_HookFailed:
+		e.Fact = messages.HookFailed{Hook: f.HookFailed.GetHook(), Reason: f.HookFailed.GetReason()}
 	case *pb.Event_NotifyRefused:
 		e.Fact = messages.NotifyRefused{Reason: f.NotifyRefused.GetReason()}
 	case *pb.Event_GroupRestarting:

@@ -38,6 +38,10 @@ func encode(message any) proto.Message {
 		return &pb.PauseCollectorRequest{Id: m.ID}
 	case messages.ResumeCollector:
 		return &pb.ResumeCollectorRequest{Id: m.ID}
+	case messages.ReloadCollector:
+		return &pb.ReloadCollectorRequest{Id: m.ID}
+	case messages.SendHeartbeat:
+		return &pb.SendHeartbeatRequest{Id: m.ID, Status: m.Status}
 	case messages.SignalCollector:
 		return &pb.SignalCollectorRequest{Id: m.ID, Signal: m.Signal, Group: m.Group}
 	case messages.RemoveCollector:
@@ -75,6 +79,10 @@ func encode(message any) proto.Message {
 		return &pb.PauseCollectorResponse{Id: text(m.ID)}
 	case messages.ResumeReply:
 		return &pb.ResumeCollectorResponse{Id: text(m.ID)}
+	case messages.ReloadReply:
+		return &pb.ReloadCollectorResponse{Id: text(m.ID)}
+	case messages.HeartbeatReply:
+		return &pb.SendHeartbeatResponse{Id: text(m.ID)}
 	case messages.SignalReply:
 		return &pb.SignalCollectorResponse{Id: text(m.ID)}
 	case messages.RemoveReply:
@@ -243,8 +251,19 @@ func encodeCollector(c config.Collector) *pb.CollectorConfig {
 		ReadinessFd:        int32(c.ReadinessFD), ReadinessPattern: text(c.ReadinessPattern), Notify: encodeSwitch(c.Notify),
 		WatchdogSeconds: c.Watchdog.Seconds(), WatchdogSignal: text(c.WatchdogSignal),
 		Group: text(c.Group), Significant: c.Significant,
+		StopSequence: encodeSequence(c.StopSequence), ReloadSignal: text(c.ReloadSignal), ReloadNotify: c.ReloadNotify,
+		PreStart: texts(c.PreStart), PostStart: texts(c.PostStart), PreStop: texts(c.PreStop), PostExit: texts(c.PostExit),
+		StopCommand: texts(c.StopCommand), ReloadCommand: texts(c.ReloadCommand), HookTimeoutSeconds: c.HookTimeout.Seconds(),
 		Requires: encodeDependencies(c.Requires), Wants: texts(c.Wants), After: encodeDependencies(c.After),
 	}
+}
+
+func encodeSequence(steps []config.StopStep) []*pb.StopStep {
+	var out []*pb.StopStep
+	for _, s := range steps {
+		out = append(out, &pb.StopStep{Signal: text(s.Signal), AfterSeconds: s.After.Seconds()})
+	}
+	return out
 }
 
 func encodeDependencies(list []config.Dependency) []*pb.Dependency {
@@ -472,6 +491,10 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_OutputStored{OutputStored: &pb.OutputStored{Lines: f.Lines, Bytes: f.Bytes}}
 	case messages.HealthChanged:
 		w.Fact = &pb.Event_HealthChanged{HealthChanged: &pb.HealthChanged{From: pb.Health(f.From + 1), To: pb.Health(f.To + 1), Reason: text(f.Reason)}}
+	case messages.Reloaded:
+		w.Fact = &pb.Event_Reloaded{Reloaded: &pb.Reloaded{}}
+	case messages.HookFailed:
+		w.Fact = &pb.Event_HookFailed{HookFailed: &pb.HookFailed{Hook: text(f.Hook), Reason: text(f.Reason)}}
 	case messages.NotifyRefused:
 		w.Fact = &pb.Event_NotifyRefused{NotifyRefused: &pb.NotifyRefused{Reason: text(f.Reason)}}
 	case messages.GroupRestarting:

@@ -22,12 +22,12 @@ import (
 
 // travelling are the messages that go from one program to another.
 var travelling = []any{
-	messages.StartCollector{}, messages.StopCollector{}, messages.RestartCollector{}, messages.PauseCollector{}, messages.ResumeCollector{},
+	messages.StartCollector{}, messages.StopCollector{}, messages.RestartCollector{}, messages.PauseCollector{}, messages.ResumeCollector{}, messages.ReloadCollector{}, messages.SendHeartbeat{},
 	messages.SignalCollector{}, messages.RemoveCollector{}, messages.ResetCollector{}, messages.Shutdown{}, messages.GetStatus{},
 	messages.ListCollectors{}, messages.CheckHealth{}, messages.InspectCollector{}, messages.GetSupervisor{}, messages.DescribeActors{}, messages.GetGraph{}, messages.Graph{},
 	messages.ApplyConfig{}, messages.ReloadConfig{},
 	messages.GetRuns{}, messages.ListCrashes{}, messages.GetCrash{}, messages.RunsReply{}, messages.CrashesReply{}, messages.Crash{},
-	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{},
+	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{}, messages.ReloadReply{}, messages.HeartbeatReply{},
 	messages.RemoveReply{}, messages.ResetReply{}, messages.ShutdownReply{}, messages.Status{}, messages.ListReply{}, messages.HealthReply{},
 	messages.Inspection{}, messages.SupervisorInfo{}, messages.DescribeReply{}, messages.ApplyReply{},
 }
@@ -35,7 +35,7 @@ var travelling = []any{
 var facts = []messages.Fact{
 	messages.Added{}, messages.Removed{}, messages.StateChanged{}, messages.Exited{}, messages.RestartScheduled{}, messages.StopForced{},
 	messages.TerminateFailure{}, messages.Crashed{}, messages.ShuttingDown{}, messages.Begun{}, messages.ConfigApplied{}, messages.Audited{},
-	messages.OutputLost{}, messages.OutputStored{}, messages.Lost{}, messages.HealthChanged{}, messages.GroupRestarting{}, messages.GroupEnded{}, messages.NotifyRefused{},
+	messages.OutputLost{}, messages.OutputStored{}, messages.Lost{}, messages.HealthChanged{}, messages.GroupRestarting{}, messages.GroupEnded{}, messages.NotifyRefused{}, messages.Reloaded{}, messages.HookFailed{},
 }
 
 // unsent are fields that do not travel, and why.

@@ -57,6 +57,12 @@ const (
 	// ProctorServiceSignalCollectorProcedure is the fully-qualified name of the ProctorService's
 	// SignalCollector RPC.
 	ProctorServiceSignalCollectorProcedure = "/proctor.v1.ProctorService/SignalCollector"
+	// ProctorServiceReloadCollectorProcedure is the fully-qualified name of the ProctorService's
+	// ReloadCollector RPC.
+	ProctorServiceReloadCollectorProcedure = "/proctor.v1.ProctorService/ReloadCollector"
+	// ProctorServiceSendHeartbeatProcedure is the fully-qualified name of the ProctorService's
+	// SendHeartbeat RPC.
+	ProctorServiceSendHeartbeatProcedure = "/proctor.v1.ProctorService/SendHeartbeat"
 	// ProctorServiceRemoveCollectorProcedure is the fully-qualified name of the ProctorService's
 	// RemoveCollector RPC.
 	ProctorServiceRemoveCollectorProcedure = "/proctor.v1.ProctorService/RemoveCollector"
@@ -120,6 +126,10 @@ type ProctorServiceClient interface {
 	ResumeCollector(context.Context, *ResumeCollectorRequest) (*ResumeCollectorResponse, error)
 	// SignalCollector sends one signal to the process, or to its whole group.
 	SignalCollector(context.Context, *SignalCollectorRequest) (*SignalCollectorResponse, error)
+	// ReloadCollector has a running collector read its own configuration again.
+	ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error)
+	// SendHeartbeat is a sign of life of a running collector.
+	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
 	RemoveCollector(context.Context, *RemoveCollectorRequest) (*RemoveCollectorResponse, error)
 	// ResetCollector forgets the restarts that are counted against the limit.
@@ -208,6 +218,18 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+ProctorServiceSignalCollectorProcedure,
 			connect.WithSchema(proctorServiceMethods.ByName("SignalCollector")),
+			connect.WithClientOptions(opts...),
+		),
+		reloadCollector: connect.NewClient[ReloadCollectorRequest, ReloadCollectorResponse](
+			httpClient,
+			baseURL+ProctorServiceReloadCollectorProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("ReloadCollector")),
+			connect.WithClientOptions(opts...),
+		),
+		sendHeartbeat: connect.NewClient[SendHeartbeatRequest, SendHeartbeatResponse](
+			httpClient,
+			baseURL+ProctorServiceSendHeartbeatProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("SendHeartbeat")),
 			connect.WithClientOptions(opts...),
 		),
 		removeCollector: connect.NewClient[RemoveCollectorRequest, RemoveCollectorResponse](
@@ -333,6 +355,8 @@ type proctorServiceClient struct {
 	pauseCollector   *connect.Client[PauseCollectorRequest, PauseCollectorResponse]
 	resumeCollector  *connect.Client[ResumeCollectorRequest, ResumeCollectorResponse]
 	signalCollector  *connect.Client[SignalCollectorRequest, SignalCollectorResponse]
+	reloadCollector  *connect.Client[ReloadCollectorRequest, ReloadCollectorResponse]
+	sendHeartbeat    *connect.Client[SendHeartbeatRequest, SendHeartbeatResponse]
 	removeCollector  *connect.Client[RemoveCollectorRequest, RemoveCollectorResponse]
 	resetCollector   *connect.Client[ResetCollectorRequest, ResetCollectorResponse]
 	shutdown         *connect.Client[ShutdownRequest, ShutdownResponse]
@@ -400,6 +424,24 @@ func (c *proctorServiceClient) ResumeCollector(ctx context.Context, req *ResumeC
 // SignalCollector calls proctor.v1.ProctorService.SignalCollector.
 func (c *proctorServiceClient) SignalCollector(ctx context.Context, req *SignalCollectorRequest) (*SignalCollectorResponse, error) {
 	response, err := c.signalCollector.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ReloadCollector calls proctor.v1.ProctorService.ReloadCollector.
+func (c *proctorServiceClient) ReloadCollector(ctx context.Context, req *ReloadCollectorRequest) (*ReloadCollectorResponse, error) {
+	response, err := c.reloadCollector.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// SendHeartbeat calls proctor.v1.ProctorService.SendHeartbeat.
+func (c *proctorServiceClient) SendHeartbeat(ctx context.Context, req *SendHeartbeatRequest) (*SendHeartbeatResponse, error) {
+	response, err := c.sendHeartbeat.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -566,6 +608,10 @@ type ProctorServiceHandler interface {
 	ResumeCollector(context.Context, *ResumeCollectorRequest) (*ResumeCollectorResponse, error)
 	// SignalCollector sends one signal to the process, or to its whole group.
 	SignalCollector(context.Context, *SignalCollectorRequest) (*SignalCollectorResponse, error)
+	// ReloadCollector has a running collector read its own configuration again.
+	ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error)
+	// SendHeartbeat is a sign of life of a running collector.
+	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
 	RemoveCollector(context.Context, *RemoveCollectorRequest) (*RemoveCollectorResponse, error)
 	// ResetCollector forgets the restarts that are counted against the limit.
@@ -650,6 +696,18 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		ProctorServiceSignalCollectorProcedure,
 		svc.SignalCollector,
 		connect.WithSchema(proctorServiceMethods.ByName("SignalCollector")),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceReloadCollectorHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceReloadCollectorProcedure,
+		svc.ReloadCollector,
+		connect.WithSchema(proctorServiceMethods.ByName("ReloadCollector")),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceSendHeartbeatHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceSendHeartbeatProcedure,
+		svc.SendHeartbeat,
+		connect.WithSchema(proctorServiceMethods.ByName("SendHeartbeat")),
 		connect.WithHandlerOptions(opts...),
 	)
 	proctorServiceRemoveCollectorHandler := connect.NewUnaryHandlerSimple(
@@ -778,6 +836,10 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceResumeCollectorHandler.ServeHTTP(w, r)
 		case ProctorServiceSignalCollectorProcedure:
 			proctorServiceSignalCollectorHandler.ServeHTTP(w, r)
+		case ProctorServiceReloadCollectorProcedure:
+			proctorServiceReloadCollectorHandler.ServeHTTP(w, r)
+		case ProctorServiceSendHeartbeatProcedure:
+			proctorServiceSendHeartbeatHandler.ServeHTTP(w, r)
 		case ProctorServiceRemoveCollectorProcedure:
 			proctorServiceRemoveCollectorHandler.ServeHTTP(w, r)
 		case ProctorServiceResetCollectorProcedure:
@@ -843,6 +905,14 @@ func (UnimplementedProctorServiceHandler) ResumeCollector(context.Context, *Resu
 
 func (UnimplementedProctorServiceHandler) SignalCollector(context.Context, *SignalCollectorRequest) (*SignalCollectorResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.SignalCollector is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.ReloadCollector is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.SendHeartbeat is not implemented"))
 }
 
 func (UnimplementedProctorServiceHandler) RemoveCollector(context.Context, *RemoveCollectorRequest) (*RemoveCollectorResponse, error) {
