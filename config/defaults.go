@@ -78,6 +78,9 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	fill(&c.GracefulTimeout, pm.DefaultGracefulTimeout)
 	fill(&c.ForceTimeout, pm.DefaultForceTimeout)
 	fill(&c.StopSignal, DefaultStopSignal)
+	if c.Warn.Set() {
+		fill(&c.Warn.For, DefaultWarningTime)
+	}
 	c.Output = c.Output.under(pm.Output).WithDefaults()
 	return c
 }

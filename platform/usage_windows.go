@@ -85,7 +85,7 @@ func (p *process) measure(d Detail, threads map[uint32]int, u *Usage) {
 		}
 		if d == Full {
 			var handles uint32
-			if ok, _, _ := procGetProcessHandleCount.Call(uintptr(process), uintptr(unsafe.Pointer(&handles))); ok != 0 {
+			if ok, _, _ := procGetProcessHandleCount.Call(uintptr(process), uintptr(unsafe.Pointer(&handles))); ok != 0 && handles > 0 { // wine counts none
 				u.Descriptors += int(handles)
 			} else {
 				wanted &^= HasDescriptors
