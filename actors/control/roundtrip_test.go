@@ -137,7 +137,7 @@ func (f filler) fill(v reflect.Value) {
 	case reflect.Bool:
 		v.SetBool(f.yes())
 	case reflect.Float64:
-		v.SetFloat(float64(f.number(1 << 40)) / 1024)
+		v.SetFloat(float64(f.number(1<<40)) / 1024)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(f.number(1<<31 - 1))
 	case reflect.Uint64:
