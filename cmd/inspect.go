@@ -1,18 +1,8 @@
 package cmd
 
 import (
-	"github.com/proctord/proctor/messages"
 	"github.com/spf13/cobra"
 )
-
-// named are collectors of which only the ids are known.
-func named(ids []string) []messages.Status {
-	all := make([]messages.Status, len(ids))
-	for i, id := range ids {
-		all[i].ID = id
-	}
-	return all
-}
 
 func (a *app) inspectCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -36,7 +26,7 @@ those of the protocol and of the configuration file. It is YAML, or JSON with
 			return err
 		}
 		documents := []statusDocument{}
-		used := c.usagesOf(named(t.ids), nil, false)
+		var known []string
 		var failure error
 		for _, id := range t.ids {
 			i, err := c.Inspect(c.ctx, id)
@@ -46,9 +36,13 @@ those of the protocol and of the configuration file. It is YAML, or JSON with
 				c.complain(err)
 				continue
 			}
-			d := inspectionOf(i)
-			d.Usage = usageDocumentOf(used.collectors[id])
-			documents = append(documents, d)
+			documents, known = append(documents, inspectionOf(i)), append(known, id)
+		}
+		if len(known) > 0 { // all at once, as it may take a moment
+			used := c.usageOf(true, true, known...)
+			for i, id := range known {
+				documents[i].Usage = usageDocumentOf(used.collectors[id])
+			}
 		}
 		text, err := encode(map[string]any{"collectors": documents}, c.output != "json")
 		switch {

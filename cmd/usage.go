@@ -31,7 +31,8 @@ func (c *call) usageOf(full, rate bool, names ...string) usages {
 	return u
 }
 
-// usagesOf is what these use; with everything all of them.
+// usagesOf is what these use; with everything all of them. It says how much of the
+// processor that is, too.
 func (c *call) usagesOf(statuses []messages.Status, groups []messages.GroupStatus, everything bool) usages {
 	var names []string
 	if !everything {
