@@ -51,11 +51,7 @@ type subject struct {
 	incarnation  uint64
 	process      platform.Process // nil: there is none
 	older, newer mark             // of its use of the processor
-
-	warn       config.Warnings
-	tell       func(incarnation uint64, fact messages.Fact)
-	conditions [numResources]condition
-	next       time.Time // when it is to be looked at
+	watch        *watch           // nil: there is nothing to warn of
 }
 
 // A mark is how much of the processor had been used at a time.
@@ -89,10 +85,10 @@ func (m *Meter) Began(id string, incarnation uint64, p platform.Process, at time
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.subject(id)
-	s.over()
+	s.over(true)
 	s.incarnation, s.process = incarnation, p
 	s.older, s.newer = mark{}, mark{at: at}
-	m.watch(s)
+	m.schedule(s)
 }
 
 // Ended says that p is over.
@@ -103,7 +99,7 @@ func (m *Meter) Ended(id string, p platform.Process) {
 	if s == nil || s.process != p {
 		return
 	}
-	s.over()
+	s.over(true)
 	s.process = nil
 	m.dropIdle(id, s)
 }
@@ -114,30 +110,25 @@ func (m *Meter) Ended(id string, p platform.Process) {
 func (m *Meter) Warn(id string, c config.Collector, tell func(incarnation uint64, fact messages.Fact)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	limits := [numResources]int64{memory: c.ResourceLimits.MemoryLimit(), processor: 1000, tasks: int64(c.ResourceLimits.TasksMax)}
 	s := m.subjects[id]
-	if s == nil {
-		if !c.Warn.Set() {
-			return
-		}
-		s = m.subject(id)
-	}
-	if s.tell != nil && s.warn == c.Warn && s.limits() == limits {
+	if s == nil && !c.Warn.Set() {
 		return
 	}
-	for i := range s.conditions {
-		s.finish(resource(i), 0, false)
+	if s == nil {
+		s = m.subject(id)
 	}
-	s.warn, s.tell = c.Warn, tell
-	for i, percent := range [numResources]int{memory: c.Warn.MemoryPercent, processor: c.Warn.CPUPercent, tasks: c.Warn.TasksPercent} {
-		s.conditions[i] = condition{threshold: percent, limit: limits[i]}
+	w := newWatch(c, tell)
+	if s.watch.same(w) {
+		return
 	}
-	m.watch(s)
+	s.over(false)
+	s.watch = w
+	m.schedule(s)
 	m.dropIdle(id, s)
 }
 
 func (m *Meter) dropIdle(id string, s *subject) {
-	if s.process == nil && !s.warn.Set() {
+	if s.process == nil && s.watch == nil {
 		delete(m.subjects, id)
 	}
 }
@@ -159,30 +150,15 @@ func (m *Meter) Ask(ids []string, full, rate bool, answer func([]messages.Collec
 	m.rouse()
 }
 
-// watch has a subject looked at when its time comes.
-func (m *Meter) watch(s *subject) {
-	if s.process == nil || !s.warn.Set() {
+// schedule has a subject looked at when its time comes.
+func (m *Meter) schedule(s *subject) {
+	if !s.watched() {
 		return
 	}
 	s.later(time.Now())
-	if m.alarm == nil || s.next.Before(m.rings) {
-		m.wakeAt(s.next)
+	if m.alarm == nil || s.watch.next.Before(m.rings) {
+		m.wakeAt(s.watch.next)
 	}
-}
-
-func (s *subject) later(now time.Time) { s.next = now.Add(s.interval()) }
-
-// due reports whether a subject is to be looked at now: a little too early, so that
-// many are looked at together.
-func (s *subject) due(now time.Time) bool {
-	return s.process != nil && s.warn.Set() && !s.next.After(now.Add(soonest/2))
-}
-
-func (s *subject) interval() time.Duration {
-	if s.warn.For <= 0 {
-		return everyOne
-	}
-	return min(max(s.warn.For/perTime, soonest), latest)
 }
 
 // rouse sees to it that what there is to do is done when it is time.
@@ -197,8 +173,8 @@ func (m *Meter) rouse() {
 	}
 	var first time.Time
 	for _, s := range m.subjects {
-		if s.process != nil && s.warn.Set() && (first.IsZero() || s.next.Before(first)) {
-			first = s.next
+		if s.watched() && (first.IsZero() || s.watch.next.Before(first)) {
+			first = s.watch.next
 		}
 	}
 	m.wakeAt(first)

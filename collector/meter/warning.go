@@ -3,6 +3,7 @@ package meter
 import (
 	"time"
 
+	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
 )
 
@@ -27,15 +28,64 @@ type condition struct {
 	told      bool // others were told that it does
 }
 
-func (s *subject) limits() (limits [numResources]int64) {
-	for i := range s.conditions {
-		limits[i] = s.conditions[i].limit
+// A watch is what a collector is looked at for without being asked.
+type watch struct {
+	lasts      time.Duration // how long it has to last
+	tell       func(incarnation uint64, fact messages.Fact)
+	conditions [numResources]condition
+	next       time.Time // when it is to be looked at
+}
+
+// newWatch is nil where there is nothing to warn of.
+func newWatch(c config.Collector, tell func(incarnation uint64, fact messages.Fact)) *watch {
+	if !c.Warn.Set() {
+		return nil
 	}
-	return limits
+	return &watch{lasts: max(c.Warn.For, 0), tell: tell, conditions: [numResources]condition{
+		memory:    {threshold: c.Warn.MemoryPercent, limit: c.ResourceLimits.MemoryLimit()},
+		processor: {threshold: c.Warn.CPUPercent, limit: 1000},
+		tasks:     {threshold: c.Warn.TasksPercent, limit: int64(c.ResourceLimits.TasksMax)},
+	}}
+}
+
+// same reports whether both watch for the same.
+func (w *watch) same(v *watch) bool {
+	if w == nil || v == nil {
+		return w == v
+	}
+	for i := range w.conditions {
+		if a, b := &w.conditions[i], &v.conditions[i]; a.threshold != b.threshold || a.limit != b.limit {
+			return false
+		}
+	}
+	return w.lasts == v.lasts
+}
+
+func (w *watch) interval() time.Duration {
+	if w.lasts == 0 {
+		return everyOne
+	}
+	return min(max(w.lasts/perTime, soonest), latest)
+}
+
+// watched reports whether there is something to look at without being asked.
+func (s *subject) watched() bool { return s.process != nil && s.watch != nil }
+
+// later has a subject looked at next.
+func (s *subject) later(now time.Time) { s.watch.next = now.Add(s.watch.interval()) }
+
+// due reports whether a subject is to be looked at now: a little too early, so that
+// many are looked at together.
+func (s *subject) due(now time.Time) bool {
+	return s.watched() && !s.watch.next.After(now.Add(soonest/2))
 }
 
 // judge looks whether what is used is too much, and tells when that begins and ends.
 func (s *subject) judge(u *messages.Usage) {
+	w := s.watch
+	if w == nil {
+		return
+	}
 	for i, used := range [numResources]struct {
 		known messages.Metric
 		n     int64
@@ -44,7 +94,7 @@ func (s *subject) judge(u *messages.Usage) {
 		processor: {messages.HasCPUPercent, int64(u.CPUPercent * 10)},
 		tasks:     {messages.HasTasks, int64(u.Tasks)},
 	} {
-		c := &s.conditions[i]
+		c := &w.conditions[i]
 		if c.threshold == 0 || c.limit == 0 || !u.Has(used.known) {
 			continue
 		}
@@ -56,10 +106,10 @@ func (s *subject) judge(u *messages.Usage) {
 		if c.since.IsZero() {
 			c.since = u.At
 		}
-		if lasted := u.At.Sub(c.since); !c.told && lasted >= s.warn.For {
+		if !c.told && u.At.Sub(c.since) >= w.lasts {
 			c.told = true
-			s.tell(s.incarnation, messages.UsageHigh{
-				Resource: resourceNames[i], Percent: percent, Threshold: c.threshold, Used: used.n, Limit: c.limit, For: max(s.warn.For, 0),
+			w.tell(s.incarnation, messages.UsageHigh{
+				Resource: resourceNames[i], Percent: percent, Threshold: c.threshold, Used: used.n, Limit: c.limit, For: w.lasts,
 			})
 		}
 	}
@@ -67,18 +117,22 @@ func (s *subject) judge(u *messages.Usage) {
 
 // finish says that a condition is not there any more, if it was told of.
 func (s *subject) finish(r resource, percent float64, ended bool) {
-	c := &s.conditions[r]
+	c := &s.watch.conditions[r]
 	if c.told {
-		s.tell(s.incarnation, messages.UsageNormal{
+		s.watch.tell(s.incarnation, messages.UsageNormal{
 			Resource: resourceNames[r], Percent: percent, Threshold: c.threshold, Lasted: time.Since(c.since), Ended: ended,
 		})
 	}
 	c.since, c.told = time.Time{}, false
 }
 
-// over ends all that is said of a process.
-func (s *subject) over() {
-	for i := range s.conditions {
-		s.finish(resource(i), 0, true)
+// over ends all that is said of a process: it has ended, or is looked at for
+// something else.
+func (s *subject) over(ended bool) {
+	if s.watch == nil {
+		return
+	}
+	for i := range s.watch.conditions {
+		s.finish(resource(i), 0, ended)
 	}
 }
