@@ -111,7 +111,7 @@ func (c *call) describeCrash(crash messages.Crash) string {
 		times += fmt.Sprintf("; %d times since %s", crash.Count, clock(crash.First))
 	}
 	line("Last", times)
-	line("Process", fmt.Sprintf("pid %d, after %s; %s of processor time, %s of memory at most", crash.Exit.PID, duration(crash.Exit.Ran), duration(crash.Exit.UserTime+crash.Exit.SystemTime), bytesText(crash.Exit.MaxRSS)))
+	line("Process", fmt.Sprintf("pid %d, after %s; %s of processor time, %s of memory at most", crash.Exit.PID, duration(crash.Exit.Ran), duration(crash.Exit.UserTime+crash.Exit.SystemTime), bytesText(max(crash.Exit.MaxRSS, crash.Exit.MemoryPeak))))
 	if crash.Core.Path != "" {
 		line("Core dump", fmt.Sprintf("%s, %s", crash.Core.Path, bytesText(crash.Core.Size)))
 	}

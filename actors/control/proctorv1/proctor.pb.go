@@ -894,22 +894,23 @@ type CollectorConfig struct {
 	WatchdogSeconds       float64 `protobuf:"fixed64,63,opt,name=watchdog_seconds,json=watchdogSeconds,proto3" json:"watchdog_seconds,omitempty"`
 	WatchdogSignal        string  `protobuf:"bytes,64,opt,name=watchdog_signal,json=watchdogSignal,proto3" json:"watchdog_signal,omitempty"`
 	// The Unix group that it runs as, a name or a number.
-	UnixGroup          string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
-	Significant        bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
-	Requires           []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
-	Wants              []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
-	After              []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
-	Activity           *Activity     `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
-	StopSequence       []*StopStep   `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
-	ReloadSignal       string        `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
-	ReloadNotify       bool          `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
-	PreStart           []string      `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
-	PostStart          []string      `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
-	PreStop            []string      `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
-	PostExit           []string      `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
-	StopCommand        []string      `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
-	ReloadCommand      []string      `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
-	HookTimeoutSeconds float64       `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
+	UnixGroup          string         `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
+	Significant        bool           `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
+	Requires           []*Dependency  `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants              []string       `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
+	After              []*Dependency  `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
+	Activity           *Activity      `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
+	StopSequence       []*StopStep    `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
+	ReloadSignal       string         `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
+	ReloadNotify       bool           `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
+	PreStart           []string       `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
+	PostStart          []string       `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
+	PreStop            []string       `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
+	PostExit           []string       `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
+	StopCommand        []string       `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
+	ReloadCommand      []string       `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
+	HookTimeoutSeconds float64        `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
+	Warn               *UsageWarnings `protobuf:"bytes,90,opt,name=warn,proto3" json:"warn,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1315,6 +1316,87 @@ func (x *CollectorConfig) GetHookTimeoutSeconds() float64 {
 	return 0
 }
 
+func (x *CollectorConfig) GetWarn() *UsageWarnings {
+	if x != nil {
+		return x.Warn
+	}
+	return nil
+}
+
+// UsageWarnings say how much of something a collector may use, for how long, before
+// an event tells of it.
+type UsageWarnings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of its memory limit.
+	MemoryPercent int32 `protobuf:"varint,1,opt,name=memory_percent,json=memoryPercent,proto3" json:"memory_percent,omitempty"`
+	// Of one processor.
+	CpuPercent int32 `protobuf:"varint,2,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`
+	// Of tasks_max.
+	TasksPercent int32 `protobuf:"varint,3,opt,name=tasks_percent,json=tasksPercent,proto3" json:"tasks_percent,omitempty"`
+	// Zero: one look is enough.
+	ForSeconds    *float64 `protobuf:"fixed64,4,opt,name=for_seconds,json=forSeconds,proto3,oneof" json:"for_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageWarnings) Reset() {
+	*x = UsageWarnings{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageWarnings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageWarnings) ProtoMessage() {}
+
+func (x *UsageWarnings) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageWarnings.ProtoReflect.Descriptor instead.
+func (*UsageWarnings) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UsageWarnings) GetMemoryPercent() int32 {
+	if x != nil {
+		return x.MemoryPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetCpuPercent() int32 {
+	if x != nil {
+		return x.CpuPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetTasksPercent() int32 {
+	if x != nil {
+		return x.TasksPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetForSeconds() float64 {
+	if x != nil && x.ForSeconds != nil {
+		return *x.ForSeconds
+	}
+	return 0
+}
+
 // Activity is what a collector has to yield.
 type Activity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1331,7 +1413,7 @@ type Activity struct {
 
 func (x *Activity) Reset() {
 	*x = Activity{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1425,7 @@ func (x *Activity) String() string {
 func (*Activity) ProtoMessage() {}
 
 func (x *Activity) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1438,7 @@ func (x *Activity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Activity.ProtoReflect.Descriptor instead.
 func (*Activity) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Activity) GetSource() string {
@@ -1413,7 +1495,7 @@ type StopStep struct {
 
 func (x *StopStep) Reset() {
 	*x = StopStep{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1507,7 @@ func (x *StopStep) String() string {
 func (*StopStep) ProtoMessage() {}
 
 func (x *StopStep) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1520,7 @@ func (x *StopStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopStep.ProtoReflect.Descriptor instead.
 func (*StopStep) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StopStep) GetSignal() string {
@@ -1467,7 +1549,7 @@ type Dependency struct {
 
 func (x *Dependency) Reset() {
 	*x = Dependency{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1561,7 @@ func (x *Dependency) String() string {
 func (*Dependency) ProtoMessage() {}
 
 func (x *Dependency) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1574,7 @@ func (x *Dependency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
 func (*Dependency) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Dependency) GetId() string {
@@ -1529,7 +1611,7 @@ type GroupConfig struct {
 
 func (x *GroupConfig) Reset() {
 	*x = GroupConfig{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1623,7 @@ func (x *GroupConfig) String() string {
 func (*GroupConfig) ProtoMessage() {}
 
 func (x *GroupConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1636,7 @@ func (x *GroupConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupConfig.ProtoReflect.Descriptor instead.
 func (*GroupConfig) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GroupConfig) GetParent() string {
@@ -1628,7 +1710,7 @@ type ResourceLimits struct {
 
 func (x *ResourceLimits) Reset() {
 	*x = ResourceLimits{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1722,7 @@ func (x *ResourceLimits) String() string {
 func (*ResourceLimits) ProtoMessage() {}
 
 func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1735,7 @@ func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceLimits.ProtoReflect.Descriptor instead.
 func (*ResourceLimits) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResourceLimits) GetCpuPercent() int32 {
@@ -1759,7 +1841,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1853,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1866,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Probe) GetExec() *StringList {
@@ -1878,7 +1960,7 @@ type ProcessManagerConfig struct {
 
 func (x *ProcessManagerConfig) Reset() {
 	*x = ProcessManagerConfig{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +1972,7 @@ func (x *ProcessManagerConfig) String() string {
 func (*ProcessManagerConfig) ProtoMessage() {}
 
 func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +1985,7 @@ func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessManagerConfig.ProtoReflect.Descriptor instead.
 func (*ProcessManagerConfig) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProcessManagerConfig) GetCollectorBinaries() map[string]string {
@@ -2004,7 +2086,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2098,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2111,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Config) GetProcessManager() *ProcessManagerConfig {
@@ -2086,14 +2168,16 @@ type Exit struct {
 	// How many of its processes were killed for lack of memory.
 	OomKills int32 `protobuf:"varint,15,opt,name=oom_kills,json=oomKills,proto3" json:"oom_kills,omitempty"`
 	// Why it was ended without being asked for, if it did not work.
-	Unhealthy     string `protobuf:"bytes,16,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Unhealthy string `protobuf:"bytes,16,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	// The most that all its processes had together, where a cgroup tells.
+	MemoryPeakBytes int64 `protobuf:"varint,60,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2189,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2202,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Exit) GetIncarnation() uint64 {
@@ -2233,6 +2317,13 @@ func (x *Exit) GetUnhealthy() string {
 	return ""
 }
 
+func (x *Exit) GetMemoryPeakBytes() int64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
 // Totals count what has happened to a collector since it is known.
 type Totals struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -2253,7 +2344,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2265,7 +2356,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2278,7 +2369,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Totals) GetStarts() uint64 {
@@ -2387,7 +2478,7 @@ type CollectorStatus struct {
 
 func (x *CollectorStatus) Reset() {
 	*x = CollectorStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2490,7 @@ func (x *CollectorStatus) String() string {
 func (*CollectorStatus) ProtoMessage() {}
 
 func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2503,7 @@ func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatus.ProtoReflect.Descriptor instead.
 func (*CollectorStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CollectorStatus) GetId() string {
@@ -2562,7 +2653,7 @@ type Said struct {
 
 func (x *Said) Reset() {
 	*x = Said{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2574,7 +2665,7 @@ func (x *Said) String() string {
 func (*Said) ProtoMessage() {}
 
 func (x *Said) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2587,7 +2678,7 @@ func (x *Said) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Said.ProtoReflect.Descriptor instead.
 func (*Said) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Said) GetStatus() string {
@@ -2665,7 +2756,7 @@ type GroupStatus struct {
 
 func (x *GroupStatus) Reset() {
 	*x = GroupStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2768,7 @@ func (x *GroupStatus) String() string {
 func (*GroupStatus) ProtoMessage() {}
 
 func (x *GroupStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2781,7 @@ func (x *GroupStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
 func (*GroupStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GroupStatus) GetName() string {
@@ -2770,7 +2861,7 @@ type StartCollectorRequest struct {
 
 func (x *StartCollectorRequest) Reset() {
 	*x = StartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2873,7 @@ func (x *StartCollectorRequest) String() string {
 func (*StartCollectorRequest) ProtoMessage() {}
 
 func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +2886,7 @@ func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StartCollectorRequest) GetId() string {
@@ -2831,7 +2922,7 @@ type StartCollectorResponse struct {
 
 func (x *StartCollectorResponse) Reset() {
 	*x = StartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2843,7 +2934,7 @@ func (x *StartCollectorResponse) String() string {
 func (*StartCollectorResponse) ProtoMessage() {}
 
 func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2856,7 +2947,7 @@ func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartCollectorResponse) GetId() string {
@@ -2894,7 +2985,7 @@ type StopCollectorRequest struct {
 
 func (x *StopCollectorRequest) Reset() {
 	*x = StopCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2906,7 +2997,7 @@ func (x *StopCollectorRequest) String() string {
 func (*StopCollectorRequest) ProtoMessage() {}
 
 func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2919,7 +3010,7 @@ func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StopCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StopCollectorRequest) GetId() string {
@@ -2954,7 +3045,7 @@ type StopCollectorResponse struct {
 
 func (x *StopCollectorResponse) Reset() {
 	*x = StopCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2966,7 +3057,7 @@ func (x *StopCollectorResponse) String() string {
 func (*StopCollectorResponse) ProtoMessage() {}
 
 func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2979,7 +3070,7 @@ func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StopCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopCollectorResponse) GetId() string {
@@ -3007,7 +3098,7 @@ type RestartCollectorRequest struct {
 
 func (x *RestartCollectorRequest) Reset() {
 	*x = RestartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3019,7 +3110,7 @@ func (x *RestartCollectorRequest) String() string {
 func (*RestartCollectorRequest) ProtoMessage() {}
 
 func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3032,7 +3123,7 @@ func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RestartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RestartCollectorRequest) GetId() string {
@@ -3061,7 +3152,7 @@ type RestartCollectorResponse struct {
 
 func (x *RestartCollectorResponse) Reset() {
 	*x = RestartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3073,7 +3164,7 @@ func (x *RestartCollectorResponse) String() string {
 func (*RestartCollectorResponse) ProtoMessage() {}
 
 func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3086,7 +3177,7 @@ func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RestartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestartCollectorResponse) GetId() string {
@@ -3120,7 +3211,7 @@ type PauseCollectorRequest struct {
 
 func (x *PauseCollectorRequest) Reset() {
 	*x = PauseCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +3223,7 @@ func (x *PauseCollectorRequest) String() string {
 func (*PauseCollectorRequest) ProtoMessage() {}
 
 func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +3236,7 @@ func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorRequest.ProtoReflect.Descriptor instead.
 func (*PauseCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PauseCollectorRequest) GetId() string {
@@ -3165,7 +3256,7 @@ type PauseCollectorResponse struct {
 
 func (x *PauseCollectorResponse) Reset() {
 	*x = PauseCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +3268,7 @@ func (x *PauseCollectorResponse) String() string {
 func (*PauseCollectorResponse) ProtoMessage() {}
 
 func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +3281,7 @@ func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorResponse.ProtoReflect.Descriptor instead.
 func (*PauseCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PauseCollectorResponse) GetId() string {
@@ -3210,7 +3301,7 @@ type ResumeCollectorRequest struct {
 
 func (x *ResumeCollectorRequest) Reset() {
 	*x = ResumeCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3222,7 +3313,7 @@ func (x *ResumeCollectorRequest) String() string {
 func (*ResumeCollectorRequest) ProtoMessage() {}
 
 func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3235,7 +3326,7 @@ func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResumeCollectorRequest) GetId() string {
@@ -3255,7 +3346,7 @@ type ResumeCollectorResponse struct {
 
 func (x *ResumeCollectorResponse) Reset() {
 	*x = ResumeCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3267,7 +3358,7 @@ func (x *ResumeCollectorResponse) String() string {
 func (*ResumeCollectorResponse) ProtoMessage() {}
 
 func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3280,7 +3371,7 @@ func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResumeCollectorResponse) GetId() string {
@@ -3304,7 +3395,7 @@ type SignalCollectorRequest struct {
 
 func (x *SignalCollectorRequest) Reset() {
 	*x = SignalCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3407,7 @@ func (x *SignalCollectorRequest) String() string {
 func (*SignalCollectorRequest) ProtoMessage() {}
 
 func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3420,7 @@ func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorRequest.ProtoReflect.Descriptor instead.
 func (*SignalCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SignalCollectorRequest) GetId() string {
@@ -3363,7 +3454,7 @@ type SignalCollectorResponse struct {
 
 func (x *SignalCollectorResponse) Reset() {
 	*x = SignalCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3466,7 @@ func (x *SignalCollectorResponse) String() string {
 func (*SignalCollectorResponse) ProtoMessage() {}
 
 func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +3479,7 @@ func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorResponse.ProtoReflect.Descriptor instead.
 func (*SignalCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SignalCollectorResponse) GetId() string {
@@ -3408,7 +3499,7 @@ type ReloadCollectorRequest struct {
 
 func (x *ReloadCollectorRequest) Reset() {
 	*x = ReloadCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +3511,7 @@ func (x *ReloadCollectorRequest) String() string {
 func (*ReloadCollectorRequest) ProtoMessage() {}
 
 func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +3524,7 @@ func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ReloadCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReloadCollectorRequest) GetId() string {
@@ -3453,7 +3544,7 @@ type ReloadCollectorResponse struct {
 
 func (x *ReloadCollectorResponse) Reset() {
 	*x = ReloadCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3556,7 @@ func (x *ReloadCollectorResponse) String() string {
 func (*ReloadCollectorResponse) ProtoMessage() {}
 
 func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3569,7 @@ func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ReloadCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReloadCollectorResponse) GetId() string {
@@ -3500,7 +3591,7 @@ type SendHeartbeatRequest struct {
 
 func (x *SendHeartbeatRequest) Reset() {
 	*x = SendHeartbeatRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3512,7 +3603,7 @@ func (x *SendHeartbeatRequest) String() string {
 func (*SendHeartbeatRequest) ProtoMessage() {}
 
 func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3525,7 +3616,7 @@ func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SendHeartbeatRequest) GetId() string {
@@ -3552,7 +3643,7 @@ type SendHeartbeatResponse struct {
 
 func (x *SendHeartbeatResponse) Reset() {
 	*x = SendHeartbeatResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3564,7 +3655,7 @@ func (x *SendHeartbeatResponse) String() string {
 func (*SendHeartbeatResponse) ProtoMessage() {}
 
 func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3577,7 +3668,7 @@ func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SendHeartbeatResponse) GetId() string {
@@ -3597,7 +3688,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3609,7 +3700,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3622,7 +3713,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -3642,7 +3733,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +3745,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +3758,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -3687,7 +3778,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3699,7 +3790,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3712,7 +3803,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -3732,7 +3823,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3744,7 +3835,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3757,7 +3848,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -3779,7 +3870,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3791,7 +3882,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3804,7 +3895,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -3839,7 +3930,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3851,7 +3942,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3864,7 +3955,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -3914,7 +4005,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3926,7 +4017,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3939,7 +4030,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Remainder) GetId() string {
@@ -3973,7 +4064,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3985,7 +4076,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3998,7 +4089,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -4018,7 +4109,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4030,7 +4121,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4043,7 +4134,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -4062,7 +4153,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4074,7 +4165,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4087,7 +4178,7 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 // ListCollectorsResponse has them ordered by id.
@@ -4101,7 +4192,7 @@ type ListCollectorsResponse struct {
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4113,7 +4204,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4126,7 +4217,7 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
@@ -4152,7 +4243,7 @@ type GetGraphRequest struct {
 
 func (x *GetGraphRequest) Reset() {
 	*x = GetGraphRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4164,7 +4255,7 @@ func (x *GetGraphRequest) String() string {
 func (*GetGraphRequest) ProtoMessage() {}
 
 func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4177,7 +4268,7 @@ func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetGraphRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 // GetGraphResponse has all collectors, each after those that it waits for.
@@ -4190,7 +4281,7 @@ type GetGraphResponse struct {
 
 func (x *GetGraphResponse) Reset() {
 	*x = GetGraphResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4202,7 +4293,7 @@ func (x *GetGraphResponse) String() string {
 func (*GetGraphResponse) ProtoMessage() {}
 
 func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4215,7 +4306,7 @@ func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphResponse.ProtoReflect.Descriptor instead.
 func (*GetGraphResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetGraphResponse) GetNodes() []*Node {
@@ -4247,7 +4338,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4259,7 +4350,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4272,7 +4363,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Node) GetId() string {
@@ -4355,7 +4446,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4367,7 +4458,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4380,7 +4471,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -4402,7 +4493,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4414,7 +4505,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4427,7 +4518,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -4461,7 +4552,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4473,7 +4564,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4486,7 +4577,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -4516,7 +4607,7 @@ type InspectCollectorResponse struct {
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4528,7 +4619,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4541,7 +4632,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -4586,6 +4677,756 @@ func (x *InspectCollectorResponse) GetDetail() string {
 	return ""
 }
 
+// GetUsageRequest asks what collectors use.
+type GetUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Collectors, and groups with @ before them. None: all collectors and groups.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// All that the system tells; else processor time, memory and tasks.
+	Full bool `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	// The use of the processor in percent, too. Where nobody has looked shortly before,
+	// the answer takes a quarter of a second more.
+	Rate          bool `protobuf:"varint,3,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageRequest) Reset() {
+	*x = GetUsageRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageRequest) ProtoMessage() {}
+
+func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetUsageRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetUsageRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *GetUsageRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+func (x *GetUsageRequest) GetRate() bool {
+	if x != nil {
+		return x.Rate
+	}
+	return false
+}
+
+// GetUsageResponse says what they use.
+type GetUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ordered by id.
+	Collectors []*CollectorUsage `protobuf:"bytes,1,rep,name=collectors,proto3" json:"collectors,omitempty"`
+	// Ordered by name.
+	Groups        []*GroupUsage `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageResponse) Reset() {
+	*x = GetUsageResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageResponse) ProtoMessage() {}
+
+func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetUsageResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetUsageResponse) GetCollectors() []*CollectorUsage {
+	if x != nil {
+		return x.Collectors
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetGroups() []*GroupUsage {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// CollectorUsage is what the process of a collector and its tree use.
+type CollectorUsage struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Incarnation uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Absent: there is no process.
+	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectorUsage) Reset() {
+	*x = CollectorUsage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectorUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectorUsage) ProtoMessage() {}
+
+func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectorUsage.ProtoReflect.Descriptor instead.
+func (*CollectorUsage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *CollectorUsage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CollectorUsage) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *CollectorUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// GroupUsage is what the collectors of a group use together.
+type GroupUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many collectors there are, and of how many it is the sum: those that have a
+	// process.
+	Members       int32  `protobuf:"varint,2,opt,name=members,proto3" json:"members,omitempty"`
+	Measured      int32  `protobuf:"varint,3,opt,name=measured,proto3" json:"measured,omitempty"`
+	Usage         *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupUsage) Reset() {
+	*x = GroupUsage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupUsage) ProtoMessage() {}
+
+func (x *GroupUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupUsage.ProtoReflect.Descriptor instead.
+func (*GroupUsage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *GroupUsage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupUsage) GetMembers() int32 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *GroupUsage) GetMeasured() int32 {
+	if x != nil {
+		return x.Measured
+	}
+	return 0
+}
+
+func (x *GroupUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// Usage is what a process and its tree use. What is absent is not known. Counters
+// are of the process that is there: they begin anew with each.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Where the numbers are from: "cgroup v2", "procfs", "job object", "sysctl".
+	Source            string   `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	UserTimeSeconds   *float64 `protobuf:"fixed64,3,opt,name=user_time_seconds,json=userTimeSeconds,proto3,oneof" json:"user_time_seconds,omitempty"`
+	SystemTimeSeconds *float64 `protobuf:"fixed64,4,opt,name=system_time_seconds,json=systemTimeSeconds,proto3,oneof" json:"system_time_seconds,omitempty"`
+	// Of one processor, over the time before.
+	CpuPercent     *float64 `protobuf:"fixed64,5,opt,name=cpu_percent,json=cpuPercent,proto3,oneof" json:"cpu_percent,omitempty"`
+	CpuOverSeconds float64  `protobuf:"fixed64,6,opt,name=cpu_over_seconds,json=cpuOverSeconds,proto3" json:"cpu_over_seconds,omitempty"`
+	// How long a limit has kept it from running.
+	ThrottledSeconds *float64 `protobuf:"fixed64,7,opt,name=throttled_seconds,json=throttledSeconds,proto3,oneof" json:"throttled_seconds,omitempty"`
+	MemoryBytes      *int64   `protobuf:"varint,8,opt,name=memory_bytes,json=memoryBytes,proto3,oneof" json:"memory_bytes,omitempty"`
+	MemoryPeakBytes  *int64   `protobuf:"varint,9,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3,oneof" json:"memory_peak_bytes,omitempty"`
+	// Zero: none is known.
+	MemoryLimitBytes int64  `protobuf:"varint,10,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	SwapBytes        *int64 `protobuf:"varint,11,opt,name=swap_bytes,json=swapBytes,proto3,oneof" json:"swap_bytes,omitempty"`
+	Processes        *int32 `protobuf:"varint,12,opt,name=processes,proto3,oneof" json:"processes,omitempty"`
+	// Processes and threads.
+	Tasks *int32 `protobuf:"varint,13,opt,name=tasks,proto3,oneof" json:"tasks,omitempty"`
+	// Zero: none is known.
+	TasksLimit int32 `protobuf:"varint,14,opt,name=tasks_limit,json=tasksLimit,proto3" json:"tasks_limit,omitempty"`
+	// Of storage.
+	ReadBytes       *uint64 `protobuf:"varint,15,opt,name=read_bytes,json=readBytes,proto3,oneof" json:"read_bytes,omitempty"`
+	WriteBytes      *uint64 `protobuf:"varint,16,opt,name=write_bytes,json=writeBytes,proto3,oneof" json:"write_bytes,omitempty"`
+	ReadOperations  *uint64 `protobuf:"varint,17,opt,name=read_operations,json=readOperations,proto3,oneof" json:"read_operations,omitempty"`
+	WriteOperations *uint64 `protobuf:"varint,18,opt,name=write_operations,json=writeOperations,proto3,oneof" json:"write_operations,omitempty"`
+	// That are open; handles on Windows.
+	Descriptors         *int32    `protobuf:"varint,19,opt,name=descriptors,proto3,oneof" json:"descriptors,omitempty"`
+	VoluntarySwitches   *uint64   `protobuf:"varint,20,opt,name=voluntary_switches,json=voluntarySwitches,proto3,oneof" json:"voluntary_switches,omitempty"`
+	InvoluntarySwitches *uint64   `protobuf:"varint,21,opt,name=involuntary_switches,json=involuntarySwitches,proto3,oneof" json:"involuntary_switches,omitempty"`
+	CpuPressure         *Pressure `protobuf:"bytes,22,opt,name=cpu_pressure,json=cpuPressure,proto3" json:"cpu_pressure,omitempty"`
+	MemoryPressure      *Pressure `protobuf:"bytes,23,opt,name=memory_pressure,json=memoryPressure,proto3" json:"memory_pressure,omitempty"`
+	IoPressure          *Pressure `protobuf:"bytes,24,opt,name=io_pressure,json=ioPressure,proto3" json:"io_pressure,omitempty"`
+	OomKills            *uint64   `protobuf:"varint,25,opt,name=oom_kills,json=oomKills,proto3,oneof" json:"oom_kills,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Usage) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Usage) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Usage) GetUserTimeSeconds() float64 {
+	if x != nil && x.UserTimeSeconds != nil {
+		return *x.UserTimeSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetSystemTimeSeconds() float64 {
+	if x != nil && x.SystemTimeSeconds != nil {
+		return *x.SystemTimeSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPercent() float64 {
+	if x != nil && x.CpuPercent != nil {
+		return *x.CpuPercent
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuOverSeconds() float64 {
+	if x != nil {
+		return x.CpuOverSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetThrottledSeconds() float64 {
+	if x != nil && x.ThrottledSeconds != nil {
+		return *x.ThrottledSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryBytes() int64 {
+	if x != nil && x.MemoryBytes != nil {
+		return *x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryPeakBytes() int64 {
+	if x != nil && x.MemoryPeakBytes != nil {
+		return *x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryLimitBytes() int64 {
+	if x != nil {
+		return x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetSwapBytes() int64 {
+	if x != nil && x.SwapBytes != nil {
+		return *x.SwapBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetProcesses() int32 {
+	if x != nil && x.Processes != nil {
+		return *x.Processes
+	}
+	return 0
+}
+
+func (x *Usage) GetTasks() int32 {
+	if x != nil && x.Tasks != nil {
+		return *x.Tasks
+	}
+	return 0
+}
+
+func (x *Usage) GetTasksLimit() int32 {
+	if x != nil {
+		return x.TasksLimit
+	}
+	return 0
+}
+
+func (x *Usage) GetReadBytes() uint64 {
+	if x != nil && x.ReadBytes != nil {
+		return *x.ReadBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetWriteBytes() uint64 {
+	if x != nil && x.WriteBytes != nil {
+		return *x.WriteBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetReadOperations() uint64 {
+	if x != nil && x.ReadOperations != nil {
+		return *x.ReadOperations
+	}
+	return 0
+}
+
+func (x *Usage) GetWriteOperations() uint64 {
+	if x != nil && x.WriteOperations != nil {
+		return *x.WriteOperations
+	}
+	return 0
+}
+
+func (x *Usage) GetDescriptors() int32 {
+	if x != nil && x.Descriptors != nil {
+		return *x.Descriptors
+	}
+	return 0
+}
+
+func (x *Usage) GetVoluntarySwitches() uint64 {
+	if x != nil && x.VoluntarySwitches != nil {
+		return *x.VoluntarySwitches
+	}
+	return 0
+}
+
+func (x *Usage) GetInvoluntarySwitches() uint64 {
+	if x != nil && x.InvoluntarySwitches != nil {
+		return *x.InvoluntarySwitches
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPressure() *Pressure {
+	if x != nil {
+		return x.CpuPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetMemoryPressure() *Pressure {
+	if x != nil {
+		return x.MemoryPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetIoPressure() *Pressure {
+	if x != nil {
+		return x.IoPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetOomKills() uint64 {
+	if x != nil && x.OomKills != nil {
+		return *x.OomKills
+	}
+	return 0
+}
+
+// Pressure is for how much of the time some of the tasks, or all of them at once,
+// had to wait for something.
+type Pressure struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SomePercent_10 float64                `protobuf:"fixed64,1,opt,name=some_percent_10,json=somePercent10,proto3" json:"some_percent_10,omitempty"`
+	SomePercent_60 float64                `protobuf:"fixed64,2,opt,name=some_percent_60,json=somePercent60,proto3" json:"some_percent_60,omitempty"`
+	FullPercent_10 float64                `protobuf:"fixed64,3,opt,name=full_percent_10,json=fullPercent10,proto3" json:"full_percent_10,omitempty"`
+	FullPercent_60 float64                `protobuf:"fixed64,4,opt,name=full_percent_60,json=fullPercent60,proto3" json:"full_percent_60,omitempty"`
+	SomeSeconds    float64                `protobuf:"fixed64,5,opt,name=some_seconds,json=someSeconds,proto3" json:"some_seconds,omitempty"`
+	FullSeconds    float64                `protobuf:"fixed64,6,opt,name=full_seconds,json=fullSeconds,proto3" json:"full_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Pressure) Reset() {
+	*x = Pressure{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pressure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pressure) ProtoMessage() {}
+
+func (x *Pressure) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pressure.ProtoReflect.Descriptor instead.
+func (*Pressure) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Pressure) GetSomePercent_10() float64 {
+	if x != nil {
+		return x.SomePercent_10
+	}
+	return 0
+}
+
+func (x *Pressure) GetSomePercent_60() float64 {
+	if x != nil {
+		return x.SomePercent_60
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullPercent_10() float64 {
+	if x != nil {
+		return x.FullPercent_10
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullPercent_60() float64 {
+	if x != nil {
+		return x.FullPercent_60
+	}
+	return 0
+}
+
+func (x *Pressure) GetSomeSeconds() float64 {
+	if x != nil {
+		return x.SomeSeconds
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullSeconds() float64 {
+	if x != nil {
+		return x.FullSeconds
+	}
+	return 0
+}
+
+// UsageHigh says that a collector has used more of something than is warned of.
+type UsageHigh struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "memory", "cpu" or "tasks".
+	Resource  string  `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Percent   float64 `protobuf:"fixed64,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	Threshold int32   `protobuf:"varint,3,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	// Bytes, thousandths of a processor, tasks.
+	Used          int64   `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`
+	Limit         int64   `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	ForSeconds    float64 `protobuf:"fixed64,6,opt,name=for_seconds,json=forSeconds,proto3" json:"for_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageHigh) Reset() {
+	*x = UsageHigh{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageHigh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageHigh) ProtoMessage() {}
+
+func (x *UsageHigh) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageHigh.ProtoReflect.Descriptor instead.
+func (*UsageHigh) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *UsageHigh) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *UsageHigh) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetThreshold() int32 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetForSeconds() float64 {
+	if x != nil {
+		return x.ForSeconds
+	}
+	return 0
+}
+
+// UsageNormal says that a UsageHigh is over.
+type UsageNormal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resource      string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Percent       float64                `protobuf:"fixed64,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	Threshold     int32                  `protobuf:"varint,3,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	LastedSeconds float64                `protobuf:"fixed64,4,opt,name=lasted_seconds,json=lastedSeconds,proto3" json:"lasted_seconds,omitempty"`
+	// Its process has ended.
+	Ended         bool `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageNormal) Reset() {
+	*x = UsageNormal{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageNormal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageNormal) ProtoMessage() {}
+
+func (x *UsageNormal) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageNormal.ProtoReflect.Descriptor instead.
+func (*UsageNormal) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *UsageNormal) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *UsageNormal) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetThreshold() int32 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetLastedSeconds() float64 {
+	if x != nil {
+		return x.LastedSeconds
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
 // GetSupervisorRequest asks about the supervisor itself.
 type GetSupervisorRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4595,7 +5436,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4607,7 +5448,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4620,7 +5461,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -4648,7 +5489,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4660,7 +5501,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4673,7 +5514,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -4750,7 +5591,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4762,7 +5603,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4775,7 +5616,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StateCount) GetState() State {
@@ -4805,7 +5646,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4817,7 +5658,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4830,7 +5671,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -4867,7 +5708,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4879,7 +5720,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4892,7 +5733,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -4927,7 +5768,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4939,7 +5780,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4952,7 +5793,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -4978,7 +5819,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4990,7 +5831,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5003,7 +5844,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -5016,7 +5857,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5028,7 +5869,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5041,7 +5882,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -5063,7 +5904,7 @@ type GetRunsRequest struct {
 
 func (x *GetRunsRequest) Reset() {
 	*x = GetRunsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5075,7 +5916,7 @@ func (x *GetRunsRequest) String() string {
 func (*GetRunsRequest) ProtoMessage() {}
 
 func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5088,7 +5929,7 @@ func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
 func (*GetRunsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *GetRunsRequest) GetId() string {
@@ -5116,7 +5957,7 @@ type GetRunsResponse struct {
 
 func (x *GetRunsResponse) Reset() {
 	*x = GetRunsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5128,7 +5969,7 @@ func (x *GetRunsResponse) String() string {
 func (*GetRunsResponse) ProtoMessage() {}
 
 func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5141,7 +5982,7 @@ func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
 func (*GetRunsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GetRunsResponse) GetId() string {
@@ -5194,7 +6035,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5206,7 +6047,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5219,7 +6060,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Run) GetId() string {
@@ -5359,7 +6200,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5371,7 +6212,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5384,7 +6225,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListCrashesRequest) GetId() string {
@@ -5404,7 +6245,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5416,7 +6257,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5429,7 +6270,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -5449,7 +6290,7 @@ type GetCrashRequest struct {
 
 func (x *GetCrashRequest) Reset() {
 	*x = GetCrashRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5461,7 +6302,7 @@ func (x *GetCrashRequest) String() string {
 func (*GetCrashRequest) ProtoMessage() {}
 
 func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5474,7 +6315,7 @@ func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
 func (*GetCrashRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetCrashRequest) GetNumber() uint64 {
@@ -5494,7 +6335,7 @@ type GetCrashResponse struct {
 
 func (x *GetCrashResponse) Reset() {
 	*x = GetCrashResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5506,7 +6347,7 @@ func (x *GetCrashResponse) String() string {
 func (*GetCrashResponse) ProtoMessage() {}
 
 func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5519,7 +6360,7 @@ func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
 func (*GetCrashResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetCrashResponse) GetCrash() *Crash {
@@ -5562,7 +6403,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5574,7 +6415,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5587,7 +6428,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -5716,7 +6557,7 @@ type CrashedRun struct {
 
 func (x *CrashedRun) Reset() {
 	*x = CrashedRun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5728,7 +6569,7 @@ func (x *CrashedRun) String() string {
 func (*CrashedRun) ProtoMessage() {}
 
 func (x *CrashedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5741,7 +6582,7 @@ func (x *CrashedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
 func (*CrashedRun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *CrashedRun) GetId() string {
@@ -5793,7 +6634,7 @@ type CoreDump struct {
 
 func (x *CoreDump) Reset() {
 	*x = CoreDump{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5805,7 +6646,7 @@ func (x *CoreDump) String() string {
 func (*CoreDump) ProtoMessage() {}
 
 func (x *CoreDump) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5818,7 +6659,7 @@ func (x *CoreDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
 func (*CoreDump) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *CoreDump) GetPath() string {
@@ -5854,7 +6695,7 @@ type OtherFailure struct {
 
 func (x *OtherFailure) Reset() {
 	*x = OtherFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5866,7 +6707,7 @@ func (x *OtherFailure) String() string {
 func (*OtherFailure) ProtoMessage() {}
 
 func (x *OtherFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5879,7 +6720,7 @@ func (x *OtherFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
 func (*OtherFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *OtherFailure) GetId() string {
@@ -5915,7 +6756,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5927,7 +6768,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5940,7 +6781,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -5967,7 +6808,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5979,7 +6820,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5992,7 +6833,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -6013,7 +6854,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6025,7 +6866,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6038,7 +6879,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -6058,7 +6899,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6070,7 +6911,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6083,7 +6924,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -6107,7 +6948,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6119,7 +6960,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6132,7 +6973,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -6172,7 +7013,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6184,7 +7025,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6197,7 +7038,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Change) GetId() string {
@@ -6252,7 +7093,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6264,7 +7105,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6277,7 +7118,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -6312,7 +7153,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6324,7 +7165,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6337,7 +7178,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -6388,6 +7229,8 @@ type Event struct {
 	//	*Event_NotifyRefused
 	//	*Event_Reloaded
 	//	*Event_HookFailed
+	//	*Event_UsageHigh
+	//	*Event_UsageNormal
 	//	*Event_GroupRestarting
 	//	*Event_GroupEnded
 	Fact          isEvent_Fact `protobuf_oneof:"fact"`
@@ -6397,7 +7240,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6409,7 +7252,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6422,7 +7265,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -6645,6 +7488,24 @@ func (x *Event) GetHookFailed() *HookFailed {
 	return nil
 }
 
+func (x *Event) GetUsageHigh() *UsageHigh {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_UsageHigh); ok {
+			return x.UsageHigh
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetUsageNormal() *UsageNormal {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_UsageNormal); ok {
+			return x.UsageNormal
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetGroupRestarting() *GroupRestarting {
 	if x != nil {
 		if x, ok := x.Fact.(*Event_GroupRestarting); ok {
@@ -6743,6 +7604,14 @@ type Event_HookFailed struct {
 	HookFailed *HookFailed `protobuf:"bytes,62,opt,name=hook_failed,json=hookFailed,proto3,oneof"`
 }
 
+type Event_UsageHigh struct {
+	UsageHigh *UsageHigh `protobuf:"bytes,90,opt,name=usage_high,json=usageHigh,proto3,oneof"`
+}
+
+type Event_UsageNormal struct {
+	UsageNormal *UsageNormal `protobuf:"bytes,91,opt,name=usage_normal,json=usageNormal,proto3,oneof"`
+}
+
 type Event_GroupRestarting struct {
 	GroupRestarting *GroupRestarting `protobuf:"bytes,32,opt,name=group_restarting,json=groupRestarting,proto3,oneof"`
 }
@@ -6789,6 +7658,10 @@ func (*Event_Reloaded) isEvent_Fact() {}
 
 func (*Event_HookFailed) isEvent_Fact() {}
 
+func (*Event_UsageHigh) isEvent_Fact() {}
+
+func (*Event_UsageNormal) isEvent_Fact() {}
+
 func (*Event_GroupRestarting) isEvent_Fact() {}
 
 func (*Event_GroupEnded) isEvent_Fact() {}
@@ -6803,7 +7676,7 @@ type NotifyRefused struct {
 
 func (x *NotifyRefused) Reset() {
 	*x = NotifyRefused{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6815,7 +7688,7 @@ func (x *NotifyRefused) String() string {
 func (*NotifyRefused) ProtoMessage() {}
 
 func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6828,7 +7701,7 @@ func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRefused.ProtoReflect.Descriptor instead.
 func (*NotifyRefused) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *NotifyRefused) GetReason() string {
@@ -6847,7 +7720,7 @@ type Reloaded struct {
 
 func (x *Reloaded) Reset() {
 	*x = Reloaded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6859,7 +7732,7 @@ func (x *Reloaded) String() string {
 func (*Reloaded) ProtoMessage() {}
 
 func (x *Reloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6872,7 +7745,7 @@ func (x *Reloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
 func (*Reloaded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
 }
 
 // HookFailed says that a command around the life of a process failed.
@@ -6887,7 +7760,7 @@ type HookFailed struct {
 
 func (x *HookFailed) Reset() {
 	*x = HookFailed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6899,7 +7772,7 @@ func (x *HookFailed) String() string {
 func (*HookFailed) ProtoMessage() {}
 
 func (x *HookFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6912,7 +7785,7 @@ func (x *HookFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HookFailed.ProtoReflect.Descriptor instead.
 func (*HookFailed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *HookFailed) GetHook() string {
@@ -6939,7 +7812,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6951,7 +7824,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6964,7 +7837,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Added) GetType() string {
@@ -6983,7 +7856,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6995,7 +7868,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7008,7 +7881,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -7025,7 +7898,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7037,7 +7910,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7050,7 +7923,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -7100,7 +7973,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7112,7 +7985,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7125,7 +7998,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -7158,7 +8031,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7170,7 +8043,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7183,7 +8056,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -7241,7 +8114,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7253,7 +8126,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7266,7 +8139,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -7301,7 +8174,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7313,7 +8186,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7326,7 +8199,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -7353,7 +8226,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7365,7 +8238,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7378,7 +8251,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Crashed) GetReason() string {
@@ -7397,7 +8270,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7409,7 +8282,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7422,7 +8295,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -7436,7 +8309,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7448,7 +8321,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7461,7 +8334,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Begun) GetInstance() string {
@@ -7491,7 +8364,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7503,7 +8376,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7516,7 +8389,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -7561,7 +8434,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7573,7 +8446,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7586,7 +8459,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Audited) GetOperation() string {
@@ -7620,7 +8493,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7632,7 +8505,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7645,7 +8518,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -7666,7 +8539,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7678,7 +8551,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7691,7 +8564,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -7719,7 +8592,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7731,7 +8604,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7744,7 +8617,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -7766,7 +8639,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7778,7 +8651,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7791,7 +8664,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -7829,7 +8702,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7841,7 +8714,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7854,7 +8727,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *LogPosition) GetFile() uint64 {
@@ -7902,7 +8775,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7914,7 +8787,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7927,7 +8800,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ReadLogsRequest) GetIds() []string {
@@ -8020,7 +8893,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8032,7 +8905,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8045,7 +8918,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ReadLogsResponse) GetRecords() []*LogRecord {
@@ -8090,7 +8963,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8102,7 +8975,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8115,7 +8988,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *LogRecord) GetId() string {
@@ -8247,7 +9120,7 @@ type LogGap struct {
 
 func (x *LogGap) Reset() {
 	*x = LogGap{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8259,7 +9132,7 @@ func (x *LogGap) String() string {
 func (*LogGap) ProtoMessage() {}
 
 func (x *LogGap) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8272,7 +9145,7 @@ func (x *LogGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
 func (*LogGap) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *LogGap) GetLines() uint64 {
@@ -8311,7 +9184,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8323,7 +9196,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8336,7 +9209,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -8385,7 +9258,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8397,7 +9270,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8410,7 +9283,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -8482,7 +9355,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\xf0\x12\n" +
+	"\x1c_rate_limit_lines_per_second\"\x9f\x13\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -8542,7 +9415,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\tpost_exit\x18. \x03(\tR\bpostExit\x12!\n" +
 	"\fstop_command\x18/ \x03(\tR\vstopCommand\x12%\n" +
 	"\x0ereload_command\x180 \x03(\tR\rreloadCommand\x120\n" +
-	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x1a6\n" +
+	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x12-\n" +
+	"\x04warn\x18Z \x01(\v2\x19.proctor.v1.UsageWarningsR\x04warn\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
@@ -8551,7 +9425,15 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x18_backoff_initial_secondsB\x18\n" +
 	"\x16_backoff_reset_secondsB\x17\n" +
 	"\x15_restart_on_unhealthyB\t\n" +
-	"\a_notify\"\xd0\x01\n" +
+	"\a_notify\"\xb2\x01\n" +
+	"\rUsageWarnings\x12%\n" +
+	"\x0ememory_percent\x18\x01 \x01(\x05R\rmemoryPercent\x12\x1f\n" +
+	"\vcpu_percent\x18\x02 \x01(\x05R\n" +
+	"cpuPercent\x12#\n" +
+	"\rtasks_percent\x18\x03 \x01(\x05R\ftasksPercent\x12$\n" +
+	"\vfor_seconds\x18\x04 \x01(\x01H\x00R\n" +
+	"forSeconds\x88\x01\x01B\x0e\n" +
+	"\f_for_seconds\"\xd0\x01\n" +
 	"\bActivity\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x16\n" +
@@ -8637,7 +9519,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\x1aR\n" +
 	"\vGroupsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xf2\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\x9e\x04\n" +
 	"\x04Exit\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x12\n" +
@@ -8658,7 +9540,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x13system_time_seconds\x18\r \x01(\x01R\x11systemTimeSeconds\x12\"\n" +
 	"\rmax_rss_bytes\x18\x0e \x01(\x03R\vmaxRssBytes\x12\x1b\n" +
 	"\toom_kills\x18\x0f \x01(\x05R\boomKills\x12\x1c\n" +
-	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\"\xab\x02\n" +
+	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\x12*\n" +
+	"\x11memory_peak_bytes\x18< \x01(\x03R\x0fmemoryPeakBytes\"\xab\x02\n" +
 	"\x06Totals\x12\x16\n" +
 	"\x06starts\x18\x01 \x01(\x04R\x06starts\x12\x1a\n" +
 	"\brestarts\x18\x02 \x01(\x04R\brestarts\x12%\n" +
@@ -8817,7 +9700,100 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06wanted\x18\x03 \x01(\bR\x06wanted\x12\x1a\n" +
 	"\bdeclared\x18\x04 \x01(\bR\bdeclared\x12#\n" +
 	"\rrestarts_left\x18\x05 \x01(\x05R\frestartsLeft\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail\"\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"K\n" +
+	"\x0fGetUsageRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x12\n" +
+	"\x04full\x18\x02 \x01(\bR\x04full\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\bR\x04rate\"~\n" +
+	"\x10GetUsageResponse\x12:\n" +
+	"\n" +
+	"collectors\x18\x01 \x03(\v2\x1a.proctor.v1.CollectorUsageR\n" +
+	"collectors\x12.\n" +
+	"\x06groups\x18\x02 \x03(\v2\x16.proctor.v1.GroupUsageR\x06groups\"k\n" +
+	"\x0eCollectorUsage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12'\n" +
+	"\x05usage\x18\x03 \x01(\v2\x11.proctor.v1.UsageR\x05usage\"\x7f\n" +
+	"\n" +
+	"GroupUsage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\amembers\x18\x02 \x01(\x05R\amembers\x12\x1a\n" +
+	"\bmeasured\x18\x03 \x01(\x05R\bmeasured\x12'\n" +
+	"\x05usage\x18\x04 \x01(\v2\x11.proctor.v1.UsageR\x05usage\"\x81\v\n" +
+	"\x05Usage\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12/\n" +
+	"\x11user_time_seconds\x18\x03 \x01(\x01H\x00R\x0fuserTimeSeconds\x88\x01\x01\x123\n" +
+	"\x13system_time_seconds\x18\x04 \x01(\x01H\x01R\x11systemTimeSeconds\x88\x01\x01\x12$\n" +
+	"\vcpu_percent\x18\x05 \x01(\x01H\x02R\n" +
+	"cpuPercent\x88\x01\x01\x12(\n" +
+	"\x10cpu_over_seconds\x18\x06 \x01(\x01R\x0ecpuOverSeconds\x120\n" +
+	"\x11throttled_seconds\x18\a \x01(\x01H\x03R\x10throttledSeconds\x88\x01\x01\x12&\n" +
+	"\fmemory_bytes\x18\b \x01(\x03H\x04R\vmemoryBytes\x88\x01\x01\x12/\n" +
+	"\x11memory_peak_bytes\x18\t \x01(\x03H\x05R\x0fmemoryPeakBytes\x88\x01\x01\x12,\n" +
+	"\x12memory_limit_bytes\x18\n" +
+	" \x01(\x03R\x10memoryLimitBytes\x12\"\n" +
+	"\n" +
+	"swap_bytes\x18\v \x01(\x03H\x06R\tswapBytes\x88\x01\x01\x12!\n" +
+	"\tprocesses\x18\f \x01(\x05H\aR\tprocesses\x88\x01\x01\x12\x19\n" +
+	"\x05tasks\x18\r \x01(\x05H\bR\x05tasks\x88\x01\x01\x12\x1f\n" +
+	"\vtasks_limit\x18\x0e \x01(\x05R\n" +
+	"tasksLimit\x12\"\n" +
+	"\n" +
+	"read_bytes\x18\x0f \x01(\x04H\tR\treadBytes\x88\x01\x01\x12$\n" +
+	"\vwrite_bytes\x18\x10 \x01(\x04H\n" +
+	"R\n" +
+	"writeBytes\x88\x01\x01\x12,\n" +
+	"\x0fread_operations\x18\x11 \x01(\x04H\vR\x0ereadOperations\x88\x01\x01\x12.\n" +
+	"\x10write_operations\x18\x12 \x01(\x04H\fR\x0fwriteOperations\x88\x01\x01\x12%\n" +
+	"\vdescriptors\x18\x13 \x01(\x05H\rR\vdescriptors\x88\x01\x01\x122\n" +
+	"\x12voluntary_switches\x18\x14 \x01(\x04H\x0eR\x11voluntarySwitches\x88\x01\x01\x126\n" +
+	"\x14involuntary_switches\x18\x15 \x01(\x04H\x0fR\x13involuntarySwitches\x88\x01\x01\x127\n" +
+	"\fcpu_pressure\x18\x16 \x01(\v2\x14.proctor.v1.PressureR\vcpuPressure\x12=\n" +
+	"\x0fmemory_pressure\x18\x17 \x01(\v2\x14.proctor.v1.PressureR\x0ememoryPressure\x125\n" +
+	"\vio_pressure\x18\x18 \x01(\v2\x14.proctor.v1.PressureR\n" +
+	"ioPressure\x12 \n" +
+	"\toom_kills\x18\x19 \x01(\x04H\x10R\boomKills\x88\x01\x01B\x14\n" +
+	"\x12_user_time_secondsB\x16\n" +
+	"\x14_system_time_secondsB\x0e\n" +
+	"\f_cpu_percentB\x14\n" +
+	"\x12_throttled_secondsB\x0f\n" +
+	"\r_memory_bytesB\x14\n" +
+	"\x12_memory_peak_bytesB\r\n" +
+	"\v_swap_bytesB\f\n" +
+	"\n" +
+	"_processesB\b\n" +
+	"\x06_tasksB\r\n" +
+	"\v_read_bytesB\x0e\n" +
+	"\f_write_bytesB\x12\n" +
+	"\x10_read_operationsB\x13\n" +
+	"\x11_write_operationsB\x0e\n" +
+	"\f_descriptorsB\x15\n" +
+	"\x13_voluntary_switchesB\x17\n" +
+	"\x15_involuntary_switchesB\f\n" +
+	"\n" +
+	"_oom_kills\"\xf0\x01\n" +
+	"\bPressure\x12&\n" +
+	"\x0fsome_percent_10\x18\x01 \x01(\x01R\rsomePercent10\x12&\n" +
+	"\x0fsome_percent_60\x18\x02 \x01(\x01R\rsomePercent60\x12&\n" +
+	"\x0ffull_percent_10\x18\x03 \x01(\x01R\rfullPercent10\x12&\n" +
+	"\x0ffull_percent_60\x18\x04 \x01(\x01R\rfullPercent60\x12!\n" +
+	"\fsome_seconds\x18\x05 \x01(\x01R\vsomeSeconds\x12!\n" +
+	"\ffull_seconds\x18\x06 \x01(\x01R\vfullSeconds\"\xaa\x01\n" +
+	"\tUsageHigh\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\x01R\apercent\x12\x1c\n" +
+	"\tthreshold\x18\x03 \x01(\x05R\tthreshold\x12\x12\n" +
+	"\x04used\x18\x04 \x01(\x03R\x04used\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x1f\n" +
+	"\vfor_seconds\x18\x06 \x01(\x01R\n" +
+	"forSeconds\"\x9e\x01\n" +
+	"\vUsageNormal\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\x01R\apercent\x12\x1c\n" +
+	"\tthreshold\x18\x03 \x01(\x05R\tthreshold\x12%\n" +
+	"\x0elasted_seconds\x18\x04 \x01(\x01R\rlastedSeconds\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended\"\x16\n" +
 	"\x14GetSupervisorRequest\"\xe8\x02\n" +
 	"\x15GetSupervisorResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x10\n" +
@@ -8949,7 +9925,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\binstance\x18\x03 \x01(\tR\binstance\"\\\n" +
 	"\x13WatchEventsResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12)\n" +
-	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xa0\v\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\x96\f\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1c\n" +
@@ -8978,7 +9954,10 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0enotify_refused\x18< \x01(\v2\x19.proctor.v1.NotifyRefusedH\x00R\rnotifyRefused\x122\n" +
 	"\breloaded\x18= \x01(\v2\x14.proctor.v1.ReloadedH\x00R\breloaded\x129\n" +
 	"\vhook_failed\x18> \x01(\v2\x16.proctor.v1.HookFailedH\x00R\n" +
-	"hookFailed\x12H\n" +
+	"hookFailed\x126\n" +
+	"\n" +
+	"usage_high\x18Z \x01(\v2\x15.proctor.v1.UsageHighH\x00R\tusageHigh\x12<\n" +
+	"\fusage_normal\x18[ \x01(\v2\x17.proctor.v1.UsageNormalH\x00R\vusageNormal\x12H\n" +
 	"\x10group_restarting\x18  \x01(\v2\x1b.proctor.v1.GroupRestartingH\x00R\x0fgroupRestarting\x129\n" +
 	"\vgroup_ended\x18! \x01(\v2\x16.proctor.v1.GroupEndedH\x00R\n" +
 	"groupEndedB\x06\n" +
@@ -9146,7 +10125,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
-	"\rSTREAM_STDERR\x10\x022\xf0\x10\n" +
+	"\rSTREAM_STDERR\x10\x022\xbc\x11\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -9163,7 +10142,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eListCollectors\x12!.proctor.v1.ListCollectorsRequest\x1a\".proctor.v1.ListCollectorsResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\vCheckHealth\x12\x1e.proctor.v1.CheckHealthRequest\x1a\x1f.proctor.v1.CheckHealthResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\bGetGraph\x12\x1b.proctor.v1.GetGraphRequest\x1a\x1c.proctor.v1.GetGraphResponse\"\x03\x90\x02\x01\x12b\n" +
-	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\bGetUsage\x12\x1b.proctor.v1.GetUsageRequest\x1a\x1c.proctor.v1.GetUsageResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSupervisor\x12 .proctor.v1.GetSupervisorRequest\x1a!.proctor.v1.GetSupervisorResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12G\n" +
 	"\aGetRuns\x12\x1a.proctor.v1.GetRunsRequest\x1a\x1b.proctor.v1.GetRunsResponse\"\x03\x90\x02\x01\x12S\n" +
@@ -9187,7 +10167,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 112)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 121)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -9200,296 +10180,318 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*StringList)(nil),               // 8: proctor.v1.StringList
 	(*OutputConfig)(nil),             // 9: proctor.v1.OutputConfig
 	(*CollectorConfig)(nil),          // 10: proctor.v1.CollectorConfig
-	(*Activity)(nil),                 // 11: proctor.v1.Activity
-	(*StopStep)(nil),                 // 12: proctor.v1.StopStep
-	(*Dependency)(nil),               // 13: proctor.v1.Dependency
-	(*GroupConfig)(nil),              // 14: proctor.v1.GroupConfig
-	(*ResourceLimits)(nil),           // 15: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 16: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 17: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 18: proctor.v1.Config
-	(*Exit)(nil),                     // 19: proctor.v1.Exit
-	(*Totals)(nil),                   // 20: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 21: proctor.v1.CollectorStatus
-	(*Said)(nil),                     // 22: proctor.v1.Said
-	(*GroupStatus)(nil),              // 23: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 24: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 25: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 26: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 27: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 28: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 29: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 30: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 31: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 32: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 33: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 34: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 35: proctor.v1.SignalCollectorResponse
-	(*ReloadCollectorRequest)(nil),   // 36: proctor.v1.ReloadCollectorRequest
-	(*ReloadCollectorResponse)(nil),  // 37: proctor.v1.ReloadCollectorResponse
-	(*SendHeartbeatRequest)(nil),     // 38: proctor.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),    // 39: proctor.v1.SendHeartbeatResponse
-	(*RemoveCollectorRequest)(nil),   // 40: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 41: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 42: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 43: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 44: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 45: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 46: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 47: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 48: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 49: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 50: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 51: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 52: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 53: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 54: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 55: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 56: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 57: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 58: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 59: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 60: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 61: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 62: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 63: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 64: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 65: proctor.v1.DescribeActorsResponse
-	(*GetRunsRequest)(nil),           // 66: proctor.v1.GetRunsRequest
-	(*GetRunsResponse)(nil),          // 67: proctor.v1.GetRunsResponse
-	(*Run)(nil),                      // 68: proctor.v1.Run
-	(*ListCrashesRequest)(nil),       // 69: proctor.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),      // 70: proctor.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),          // 71: proctor.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),         // 72: proctor.v1.GetCrashResponse
-	(*Crash)(nil),                    // 73: proctor.v1.Crash
-	(*CrashedRun)(nil),               // 74: proctor.v1.CrashedRun
-	(*CoreDump)(nil),                 // 75: proctor.v1.CoreDump
-	(*OtherFailure)(nil),             // 76: proctor.v1.OtherFailure
-	(*ApplyConfigRequest)(nil),       // 77: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 78: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 79: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 80: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 81: proctor.v1.Plan
-	(*Change)(nil),                   // 82: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 83: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 84: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 85: proctor.v1.Event
-	(*NotifyRefused)(nil),            // 86: proctor.v1.NotifyRefused
-	(*Reloaded)(nil),                 // 87: proctor.v1.Reloaded
-	(*HookFailed)(nil),               // 88: proctor.v1.HookFailed
-	(*Added)(nil),                    // 89: proctor.v1.Added
-	(*Removed)(nil),                  // 90: proctor.v1.Removed
-	(*StateChanged)(nil),             // 91: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 92: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 93: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 94: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 95: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 96: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 97: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 98: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 99: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 100: proctor.v1.Audited
-	(*OutputLost)(nil),               // 101: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 102: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 103: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 104: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 105: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 106: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 107: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 108: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 109: proctor.v1.LogGap
-	(*GroupRestarting)(nil),          // 110: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 111: proctor.v1.GroupEnded
-	nil,                              // 112: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 113: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 114: proctor.v1.Config.CollectorsEntry
-	nil,                              // 115: proctor.v1.Config.GroupsEntry
-	nil,                              // 116: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 117: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 118: google.protobuf.Timestamp
+	(*UsageWarnings)(nil),            // 11: proctor.v1.UsageWarnings
+	(*Activity)(nil),                 // 12: proctor.v1.Activity
+	(*StopStep)(nil),                 // 13: proctor.v1.StopStep
+	(*Dependency)(nil),               // 14: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 15: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 16: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 17: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 18: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 19: proctor.v1.Config
+	(*Exit)(nil),                     // 20: proctor.v1.Exit
+	(*Totals)(nil),                   // 21: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 22: proctor.v1.CollectorStatus
+	(*Said)(nil),                     // 23: proctor.v1.Said
+	(*GroupStatus)(nil),              // 24: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 25: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 26: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 27: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 28: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 29: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 30: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 31: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 32: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 33: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 34: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 35: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 36: proctor.v1.SignalCollectorResponse
+	(*ReloadCollectorRequest)(nil),   // 37: proctor.v1.ReloadCollectorRequest
+	(*ReloadCollectorResponse)(nil),  // 38: proctor.v1.ReloadCollectorResponse
+	(*SendHeartbeatRequest)(nil),     // 39: proctor.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),    // 40: proctor.v1.SendHeartbeatResponse
+	(*RemoveCollectorRequest)(nil),   // 41: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 42: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 43: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 44: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 45: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 46: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 47: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 48: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 49: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 50: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 51: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 52: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 53: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 54: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 55: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 56: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 57: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 58: proctor.v1.InspectCollectorResponse
+	(*GetUsageRequest)(nil),          // 59: proctor.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),         // 60: proctor.v1.GetUsageResponse
+	(*CollectorUsage)(nil),           // 61: proctor.v1.CollectorUsage
+	(*GroupUsage)(nil),               // 62: proctor.v1.GroupUsage
+	(*Usage)(nil),                    // 63: proctor.v1.Usage
+	(*Pressure)(nil),                 // 64: proctor.v1.Pressure
+	(*UsageHigh)(nil),                // 65: proctor.v1.UsageHigh
+	(*UsageNormal)(nil),              // 66: proctor.v1.UsageNormal
+	(*GetSupervisorRequest)(nil),     // 67: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 68: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 69: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 70: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 71: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 72: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 73: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 74: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 75: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 76: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 77: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 78: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 79: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 80: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 81: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 82: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 83: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 84: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 85: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 86: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 87: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 88: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 89: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 90: proctor.v1.Plan
+	(*Change)(nil),                   // 91: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 92: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 93: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 94: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 95: proctor.v1.NotifyRefused
+	(*Reloaded)(nil),                 // 96: proctor.v1.Reloaded
+	(*HookFailed)(nil),               // 97: proctor.v1.HookFailed
+	(*Added)(nil),                    // 98: proctor.v1.Added
+	(*Removed)(nil),                  // 99: proctor.v1.Removed
+	(*StateChanged)(nil),             // 100: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 101: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 102: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 103: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 104: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 105: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 106: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 107: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 108: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 109: proctor.v1.Audited
+	(*OutputLost)(nil),               // 110: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 111: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 112: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 113: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 114: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 115: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 116: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 117: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 118: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 119: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 120: proctor.v1.GroupEnded
+	nil,                              // 121: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 122: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 123: proctor.v1.Config.CollectorsEntry
+	nil,                              // 124: proctor.v1.Config.GroupsEntry
+	nil,                              // 125: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 126: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 127: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
 	7,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
 	8,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
 	8,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	112, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	121, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
 	9,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
 	8,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	15,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	16,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	16,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	16,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	13,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
-	13,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
-	11,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
-	12,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
-	8,   // 15: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	113, // 16: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	9,   // 17: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	17,  // 18: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	114, // 19: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	115, // 20: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	118, // 21: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,   // 22: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	118, // 23: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	118, // 24: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	118, // 25: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	19,  // 26: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 27: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	20,  // 28: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	118, // 29: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	22,  // 30: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	118, // 31: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 32: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	118, // 33: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	10,  // 34: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	19,  // 35: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	46,  // 36: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	21,  // 37: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	21,  // 38: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	23,  // 39: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	53,  // 40: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 41: proctor.v1.Node.state:type_name -> proctor.v1.State
-	13,  // 42: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	13,  // 43: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	118, // 44: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	118, // 45: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	118, // 46: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 47: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	21,  // 48: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	10,  // 49: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	118, // 50: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	60,  // 51: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	61,  // 52: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	62,  // 53: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 54: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	63,  // 55: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	68,  // 56: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	118, // 57: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	3,   // 58: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	2,   // 59: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	19,  // 60: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	118, // 61: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	73,  // 62: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	73,  // 63: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	118, // 64: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	118, // 65: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	74,  // 66: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	19,  // 67: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	75,  // 68: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	76,  // 69: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	118, // 70: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	118, // 71: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	18,  // 72: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	81,  // 73: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	81,  // 74: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	82,  // 75: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	4,   // 76: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	6,   // 77: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	118, // 78: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	85,  // 79: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	118, // 80: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	89,  // 81: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	90,  // 82: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	91,  // 83: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	92,  // 84: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	93,  // 85: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	94,  // 86: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	95,  // 87: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	96,  // 88: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	97,  // 89: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	98,  // 90: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	99,  // 91: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	100, // 92: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	101, // 93: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	102, // 94: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	103, // 95: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	104, // 96: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	86,  // 97: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	87,  // 98: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
-	88,  // 99: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
-	110, // 100: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	111, // 101: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 102: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 103: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	118, // 104: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	19,  // 105: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	118, // 106: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	6,   // 107: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 108: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 109: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	118, // 110: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	118, // 111: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	5,   // 112: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	116, // 113: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	108, // 114: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	117, // 115: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	118, // 116: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	5,   // 117: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	109, // 118: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	6,   // 119: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	105, // 120: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	10,  // 121: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	14,  // 122: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	105, // 123: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	105, // 124: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	24,  // 125: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	26,  // 126: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	28,  // 127: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	30,  // 128: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	32,  // 129: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	34,  // 130: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	36,  // 131: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
-	38,  // 132: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
-	40,  // 133: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	42,  // 134: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	44,  // 135: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	47,  // 136: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	49,  // 137: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	54,  // 138: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	51,  // 139: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	56,  // 140: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	58,  // 141: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	64,  // 142: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	66,  // 143: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	69,  // 144: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	71,  // 145: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	77,  // 146: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	79,  // 147: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	83,  // 148: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	106, // 149: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	25,  // 150: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	27,  // 151: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	29,  // 152: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	31,  // 153: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	33,  // 154: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	35,  // 155: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	37,  // 156: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
-	39,  // 157: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
-	41,  // 158: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	43,  // 159: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	45,  // 160: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	48,  // 161: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	50,  // 162: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	55,  // 163: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	52,  // 164: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	57,  // 165: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	59,  // 166: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	65,  // 167: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	67,  // 168: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	70,  // 169: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	72,  // 170: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	78,  // 171: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	80,  // 172: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	84,  // 173: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	107, // 174: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	150, // [150:175] is the sub-list for method output_type
-	125, // [125:150] is the sub-list for method input_type
-	125, // [125:125] is the sub-list for extension type_name
-	125, // [125:125] is the sub-list for extension extendee
-	0,   // [0:125] is the sub-list for field type_name
+	16,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	17,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	17,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	17,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	14,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	14,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	12,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
+	13,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
+	11,  // 15: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
+	8,   // 16: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	122, // 17: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	9,   // 18: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	18,  // 19: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	123, // 20: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	124, // 21: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	127, // 22: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	0,   // 23: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	127, // 24: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	127, // 25: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	127, // 26: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	20,  // 27: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 28: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	21,  // 29: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	127, // 30: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	23,  // 31: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	127, // 32: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 33: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	127, // 34: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	10,  // 35: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	20,  // 36: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	47,  // 37: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	22,  // 38: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	22,  // 39: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	24,  // 40: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	54,  // 41: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 42: proctor.v1.Node.state:type_name -> proctor.v1.State
+	14,  // 43: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	14,  // 44: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	127, // 45: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	127, // 46: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	127, // 47: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 48: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	22,  // 49: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	10,  // 50: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	61,  // 51: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
+	62,  // 52: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
+	63,  // 53: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
+	63,  // 54: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
+	127, // 55: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	64,  // 56: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
+	64,  // 57: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
+	64,  // 58: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
+	127, // 59: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	69,  // 60: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	70,  // 61: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	71,  // 62: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 63: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	72,  // 64: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	77,  // 65: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	127, // 66: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	3,   // 67: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	2,   // 68: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	20,  // 69: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	127, // 70: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	82,  // 71: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	82,  // 72: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	127, // 73: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	127, // 74: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	83,  // 75: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	20,  // 76: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	84,  // 77: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	85,  // 78: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	127, // 79: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	127, // 80: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	19,  // 81: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	90,  // 82: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	90,  // 83: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	91,  // 84: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	4,   // 85: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	6,   // 86: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	127, // 87: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	94,  // 88: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	127, // 89: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	98,  // 90: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	99,  // 91: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	100, // 92: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	101, // 93: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	102, // 94: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	103, // 95: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	104, // 96: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	105, // 97: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	106, // 98: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	107, // 99: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	108, // 100: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	109, // 101: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	110, // 102: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	111, // 103: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	112, // 104: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	113, // 105: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	95,  // 106: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	96,  // 107: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
+	97,  // 108: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
+	65,  // 109: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
+	66,  // 110: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
+	119, // 111: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	120, // 112: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 113: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 114: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	127, // 115: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	20,  // 116: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	127, // 117: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	6,   // 118: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 119: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 120: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	127, // 121: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	127, // 122: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	5,   // 123: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	125, // 124: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	117, // 125: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	126, // 126: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	127, // 127: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	5,   // 128: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	118, // 129: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	6,   // 130: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	114, // 131: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	10,  // 132: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	15,  // 133: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	114, // 134: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	114, // 135: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	25,  // 136: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	27,  // 137: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	29,  // 138: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	31,  // 139: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	33,  // 140: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	35,  // 141: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	37,  // 142: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
+	39,  // 143: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
+	41,  // 144: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	43,  // 145: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	45,  // 146: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	48,  // 147: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	50,  // 148: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	55,  // 149: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	52,  // 150: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	57,  // 151: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	59,  // 152: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
+	67,  // 153: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	73,  // 154: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	75,  // 155: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	78,  // 156: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	80,  // 157: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	86,  // 158: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	88,  // 159: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	92,  // 160: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	115, // 161: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	26,  // 162: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	28,  // 163: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	30,  // 164: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	32,  // 165: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	34,  // 166: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	36,  // 167: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	38,  // 168: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
+	40,  // 169: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
+	42,  // 170: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	44,  // 171: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	46,  // 172: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	49,  // 173: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	51,  // 174: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	56,  // 175: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	53,  // 176: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	58,  // 177: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	60,  // 178: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
+	68,  // 179: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	74,  // 180: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	76,  // 181: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	79,  // 182: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	81,  // 183: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	87,  // 184: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	89,  // 185: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	93,  // 186: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	116, // 187: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	162, // [162:188] is the sub-list for method output_type
+	136, // [136:162] is the sub-list for method input_type
+	136, // [136:136] is the sub-list for extension type_name
+	136, // [136:136] is the sub-list for extension extendee
+	0,   // [0:136] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -9499,9 +10501,11 @@ func file_proctor_v1_proctor_proto_init() {
 	}
 	file_proctor_v1_proctor_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[8].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[9].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[79].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[10].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[57].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[88].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -9521,10 +10525,12 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_NotifyRefused)(nil),
 		(*Event_Reloaded)(nil),
 		(*Event_HookFailed)(nil),
+		(*Event_UsageHigh)(nil),
+		(*Event_UsageNormal)(nil),
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
-	file_proctor_v1_proctor_proto_msgTypes[102].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[111].OneofWrappers = []any{
 		(*LogRecord_Text)(nil),
 		(*LogRecord_Bytes)(nil),
 		(*LogRecord_Gap)(nil),
@@ -9536,7 +10542,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   112,
+			NumMessages:   121,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
