@@ -718,6 +718,7 @@ func limits(l config.ResourceLimits) platform.Limits {
 	return platform.Limits{
 		CPUPercent: l.CPUPercent, CPUWeight: l.CPUWeight,
 		MemoryMax: bytes(l.MemoryMaxMB), MemoryHigh: bytes(l.MemoryHighMB), SwapMax: bytes(l.SwapMaxMB),
+		IORead: bytes(l.IOReadMBPerSecond), IOWrite: bytes(l.IOWriteMBPerSecond), IOWeight: l.IOWeight,
 		TasksMax: l.TasksMax, OpenFiles: l.OpenFiles, Core: bytes(l.CoreMB),
 		Nice: l.Nice, OOMScoreAdjust: l.OOMScoreAdjust, CPUs: l.CPUAffinity,
 		Required: l.Required,

@@ -41,11 +41,12 @@ var inPlace = []string{
 	"AutoRestart", "Restart", "MaxRestarts", "RestartWindow", "BackoffInitial", "BackoffMax", "BackoffReset",
 	"GracefulTimeout", "ForceTimeout", "Autostart", "Kind", "SuccessExitCodes", "NoRestartExitCodes", "RetryFailedAfter",
 	"Group", "Significant", "Requires", "Wants", "After", "Warn",
+	"ResourceLimits",
 }
 
 // onceOnly are the settings of the process manager that are used when it is
 // started, and not again.
-var onceOnly = []string{"state_dir", "log_path"}
+var onceOnly = []string{"state_dir", "log_path", "cgroup_parent", "on_supervisor_death"}
 
 // secret are the fields whose values are not shown.
 var secret = []string{"Args", "Env"}

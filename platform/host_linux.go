@@ -479,7 +479,7 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		}
 		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
 	}
-	p.unmet = groups.setTree(leaf, limits)
+	p.unmet = groups.setTree(leaf, &Limits{}, limits)
 	pid, err = s.fork(p, fd)
 	unix.Close(fd)
 	if err != nil {

@@ -10,6 +10,9 @@ type Limits struct {
 	MemoryHigh int64 // bytes; above it memory is taken back
 	SwapMax    int64 // bytes, or -1
 	TasksMax   int   // processes and threads
+	IORead     int64 // bytes in a second, from each disk
+	IOWrite    int64 // bytes in a second, to each disk
+	IOWeight   int   // 1 to 10000, beside others that want the disks
 
 	// Of each process, or handed on by the first one.
 	OpenFiles      int
@@ -33,6 +36,7 @@ func (l *Limits) ofTree() []setting {
 	return []setting{
 		{"cpu percent", l.CPUPercent != 0}, {"cpu weight", l.CPUWeight != 0}, {"memory max", l.MemoryMax != 0},
 		{"memory high", l.MemoryHigh != 0}, {"swap max", l.SwapMax != 0}, {"tasks max", l.TasksMax != 0},
+		{"io read", l.IORead != 0}, {"io write", l.IOWrite != 0}, {"io weight", l.IOWeight != 0},
 	}
 }
 

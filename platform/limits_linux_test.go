@@ -167,7 +167,118 @@ func TestACPUHogStaysWithinItsQuota(t *testing.T) {
 	w.end()
 }
 
+// A disk of the machine's that may be written to, as the one of tests/vm/run.
+func disk(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("PROCTOR_DISK")
+	if path == "" {
+		t.Skip("there is no disk to write to (PROCTOR_DISK): tests/vm/run has one")
+	}
+	return path
+}
+
+func TestAWriterStaysUnderItsRate(t *testing.T) {
+	h := controlled(t, "io")
+	for _, verb := range []string{"write", "read"} {
+		t.Run(verb, func(t *testing.T) {
+			rate := func(l Limits) float64 {
+				spec := childSpec(t, "direct-io", disk(t), verb)
+				spec.Limits = l
+				out := listen(t, &spec)
+				p, w := limited(t, h, spec)
+				out.expect("ready")
+				var written, took int64
+				if _, err := fmt.Sscan(out.line(), &written, &took); err != nil {
+					t.Fatal(err)
+				}
+				p.Kill()
+				w.end()
+				return float64(written) / (float64(took) / 1e9) / (1 << 20)
+			}
+			free := rate(Limits{})
+			held := rate(Limits{IORead: 4 << 20, IOWrite: 4 << 20})
+			other := rate(map[string]Limits{"write": {IORead: 4 << 20}, "read": {IOWrite: 4 << 20}}[verb])
+			t.Logf("%.1f MiB a second without a limit, %.1f with one of 4, %.1f with one of the other direction", free, held, other)
+			if free < 8 || other < 8 || held > 4.8 || held < 1 {
+				t.Error("that is not what was asked for")
+			}
+		})
+	}
+}
+
+func TestAWeightOfIOIsWrittenWhereTheKernelHasOne(t *testing.T) {
+	h := controlled(t, "io")
+	spec := Spec{Label: "sleep", Path: "/bin/sleep", Args: []string{"600"}, Limits: Limits{IOWeight: 300}}
+	w := newWatcher(t)
+	p := h.Start(spec, w.notify)
+	n := w.next(Spawned)
+	leaf := h.cgroups.path() + "/" + p.(*process).leaf
+	weight, err := os.ReadFile(leaf + "/io.weight")
+	bfq, bfqErr := os.ReadFile(leaf + "/io.bfq.weight")
+	switch {
+	case err != nil && bfqErr != nil:
+		if len(n.Unmet) != 1 || !strings.HasPrefix(n.Unmet[0], "io weight: ") {
+			t.Errorf("%q", n.Unmet)
+		}
+		t.Log(n.Unmet)
+	case len(n.Unmet) > 0 || err == nil && string(weight) != "default 300\n" || bfqErr == nil && !strings.Contains(string(bfq), "118"):
+		t.Errorf("%q %q, unmet: %q", weight, bfq, n.Unmet)
+	}
+	p.Kill()
+	w.end()
+}
+
+func TestDisksAreThoseWithHardwareBehindThem(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []struct{ name, dev, size, device string }{
+		{"sda", "8:0", "1000", "yes"}, {"loop0", "7:0", "1000", ""}, {"dm-0", "254:0", "1000", ""}, {"sr0", "11:0", "0", "yes"}, {"nvme0n1", "259:0", "5", "yes"},
+	} {
+		must := func(err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(os.MkdirAll(dir+"/"+d.name, 0o755))
+		must(os.WriteFile(dir+"/"+d.name+"/dev", []byte(d.dev+"\n"), 0o644))
+		must(os.WriteFile(dir+"/"+d.name+"/size", []byte(d.size+"\n"), 0o644))
+		if d.device != "" {
+			must(os.Mkdir(dir+"/"+d.name+"/device", 0o755))
+		}
+	}
+	if got := strings.Join(disks(dir), " "); got != "259:0 8:0" {
+		t.Error(got)
+	}
+}
+
 func init() {
+	children["direct-io"] = func(args []string) int {
+		fd, err := unix.Open(args[0], unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		buf, err := unix.Mmap(-1, 0, 128<<10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err != nil {
+			return 1
+		}
+		fmt.Println("ready")
+		start, total := time.Now(), int64(0)
+		for time.Since(start) < 2*time.Second {
+			do := unix.Pwrite
+			if args[1] == "read" {
+				do = unix.Pread
+			}
+			n, err := do(fd, buf, total%(128<<20))
+			if err != nil || n != len(buf) {
+				fmt.Println(n, err)
+				return 1
+			}
+			total += int64(n)
+		}
+		fmt.Println(total, time.Since(start).Nanoseconds())
+		forever()
+		return 0
+	}
 	children["memory-hog"] = func([]string) int {
 		for n := 1; ; n++ {
 			b, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)

@@ -53,6 +53,8 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.ResumeCollector{ID: m.Id}
 	case *pb.ReloadCollectorRequest:
 		return messages.ReloadCollector{ID: m.Id}
+	case *pb.LimitCollectorRequest:
+		return messages.LimitCollector{ID: m.Id, Limits: m.Limits}
 	case *pb.SendHeartbeatRequest:
 		return messages.SendHeartbeat{ID: m.Id, Status: m.Status}
 	case *pb.SignalCollectorRequest:
@@ -130,6 +132,8 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.ResumeReply{ID: m.Id}
 	case *pb.ReloadCollectorResponse:
 		return messages.ReloadReply{ID: m.Id}
+	case *pb.LimitCollectorResponse:
+		return messages.LimitReply{ID: m.Id, Limits: d.limits("limits", m.Limits), Unmet: m.Unmet}
 	case *pb.SendHeartbeatResponse:
 		return messages.HeartbeatReply{ID: m.Id}
 	case *pb.SignalCollectorResponse:
@@ -172,7 +176,7 @@ func (d *decoder) message(message proto.Message) any {
 	case *pb.InspectCollectorResponse:
 		return messages.Inspection{
 			Status: d.status(m.Status), Config: d.collector(m.GetStatus().GetId(), m.Config), Wanted: m.Wanted, Declared: m.Declared,
-			RestartsLeft: int(m.RestartsLeft), Detail: m.Detail,
+			RestartsLeft: int(m.RestartsLeft), Detail: m.Detail, UnmetLimits: m.UnmetLimits,
 		}
 	case *pb.GetSupervisorResponse:
 		return d.info(m)
@@ -345,6 +349,7 @@ func (d *decoder) group(name string, g *pb.GroupConfig) config.Group {
 		MaxRestarts:   d.optionalCount(key("max_restarts"), g.MaxRestarts),
 		RestartWindow: d.optionalSeconds(key("restart_window_seconds"), g.RestartWindowSeconds, config.Forever),
 		OnEscalation:  config.Escalation(g.GetOnEscalation()), AutoShutdown: config.AutoShutdown(g.GetAutoShutdown()), Significant: g.GetSignificant(),
+		ResourceLimits: d.limits(key("resource_limits"), g.GetResourceLimits()),
 	}
 }
 
@@ -356,6 +361,8 @@ func (d *decoder) limits(at string, l *pb.ResourceLimits) config.ResourceLimits 
 		CPUPercent: int(l.CpuPercent), CPUWeight: int(l.CpuWeight), MemoryMaxMB: int(l.MemoryMaxMb), MemoryHighMB: int(l.MemoryHighMb),
 		SwapMaxMB: d.optionalCount(at+".swap_max_mb", l.SwapMaxMb), TasksMax: int(l.TasksMax), OpenFiles: int(l.OpenFiles),
 		CoreMB: d.optionalCount(at+".core_mb", l.CoreMb), Nice: int(l.Nice), OOMScoreAdjust: int(l.OomScoreAdjust), Required: l.Required,
+		IOReadMBPerSecond: int(l.IoReadMbPerSecond), IOWriteMBPerSecond: int(l.IoWriteMbPerSecond), IOWeight: int(l.IoWeight),
+		MemorySoftMB: int(l.MemorySoftMb), MemorySoft: d.optionalSeconds(at+".memory_soft_seconds", l.MemorySoftSeconds, config.None),
 	}
 	for _, n := range l.CpuAffinity {
 		out.CPUAffinity = append(out.CPUAffinity, int(n))
@@ -409,6 +416,8 @@ func (d *decoder) config(c *pb.Config) config.Config {
 		StateDir:                   pm.GetStateDir(),
 		Output:                     d.output("output", pm.GetOutput()),
 		LogPath:                    pm.GetLogPath(),
+		CgroupParent:               pm.GetCgroupParent(),
+		OnSupervisorDeath:          config.OnDeath(pm.GetOnSupervisorDeath()),
 	}}
 	if len(c.GetCollectors()) > 0 {
 		out.Collectors = make(map[string]config.Collector, len(c.Collectors))
