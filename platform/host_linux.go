@@ -468,10 +468,14 @@ func (s *spawner) undo(p *process) {
 func (s *spawner) spawn(p *process) (pid int, err error) {
 	groups, limits := s.h.cgroups, &p.spec.Limits
 	if groups == nil {
-		p.unmet = unmet(limits.ofTree(), "there is no cgroup to set it for: "+s.h.noCgroups.Error())
+		p.withoutGroups(&p.spec)
 		return s.fork(p, -1)
 	}
-	leaf := leafName(p.label, p.seq)
+	place, missing, lacking, err := groups.place(p.spec.Within)
+	if err != nil {
+		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
+	}
+	leaf := place + leafName(p.label, p.seq)
 	fd, err := groups.make(leaf)
 	if err != nil {
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
@@ -480,6 +484,10 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
 	}
 	p.unmet = groups.setTree(leaf, &Limits{}, limits)
+	if limits.Required {
+		lacking = append(lacking, p.unmet...)
+	}
+	p.unmet, p.lacking = append(p.unmet, missing...), lacking
 	pid, err = s.fork(p, fd)
 	unix.Close(fd)
 	if err != nil {
@@ -548,8 +556,8 @@ func (s *spawner) fork(p *process, leaf int) (pid int, err error) {
 // forker: who has traced a process is the thread.
 func (s *spawner) limited(p *process) (pid int, err error) {
 	limits := &p.spec.Limits
-	if limits.Required && len(p.unmet) > 0 {
-		return 0, missingLimits(&p.spec, p.unmet)
+	if len(p.lacking) > 0 {
+		return 0, missingLimits(&p.spec, p.lacking)
 	}
 	if !anySet(limits.ofProcess()) {
 		return s.forkExec(p)
@@ -560,7 +568,7 @@ func (s *spawner) limited(p *process) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	missing, ok := setProcess(pid, limits)
+	missing, ok := setProcess(pid, limits, &p.original)
 	if !ok {
 		return 0, &SpawnError{Path: p.spec.Path, Why: "it was killed when it had just been started", Err: unix.ESRCH}
 	}

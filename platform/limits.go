@@ -1,5 +1,12 @@
 package platform
 
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
 // Limits are what a process and its tree may use. The zero value of a field is
 // no limit, and -1 says none at all where that is possible.
 type Limits struct {
@@ -24,6 +31,14 @@ type Limits struct {
 	// Required has the start fail where one of them cannot be had. Without it
 	// Spawned tells of these in Notice.Unmet.
 	Required bool
+}
+
+// A Group is one that processes belong to, with what all of them, and those of the
+// groups within it, may use together: limits of the tree only. What was said of a
+// group last, by the start of a process or by Process.Limit, is in force.
+type Group struct {
+	Name   string // of letters, digits, '-', '_' and '.'
+	Limits Limits
 }
 
 // A setting is one of the Limits, and whether it is set.
@@ -55,4 +70,17 @@ func unmet(settings []setting, why string) (all []string) {
 		}
 	}
 	return all
+}
+
+// sameLimits reports whether both are the same, whether they are required or not.
+func sameLimits(a, b *Limits) bool {
+	x, y := *a, *b
+	same := slices.Equal(x.CPUs, y.CPUs)
+	x.CPUs, y.CPUs, x.Required, y.Required = nil, nil, false, false
+	return same && reflect.DeepEqual(x, y)
+}
+
+// missingLive is the error of a process whose limits are required, and cannot be changed.
+func missingLive(label string, missing []string) error {
+	return fmt.Errorf("limits of %s that are required cannot be had, and those before stay: %s: %w", label, strings.Join(missing, "; "), ErrNotSupported)
 }

@@ -42,18 +42,17 @@ func unlessZero(n int64, after string) string {
 func (t *cgroupTree) setTree(group string, before, l *Limits) (missing []string) {
 	for _, k := range knobs {
 		value := k.value(l)
-		if value == k.value(before) {
-			continue
-		}
-		lifted := value == ""
-		if lifted {
-			value = k.lifted
-		}
 		if !t.controllers[k.controller] {
-			if !lifted {
+			if value != "" {
 				missing = append(missing, fmt.Sprintf("%s: the group %s has no %s controller", k.name, t.parent, k.controller))
 			}
 			continue
+		}
+		if value == k.value(before) {
+			continue
+		}
+		if value == "" {
+			value = k.lifted
 		}
 		if err := t.turn(group, k, value); err != nil {
 			missing = append(missing, fmt.Sprintf("%s: %v", k.name, err))
@@ -148,41 +147,12 @@ func anySet(settings []setting) bool {
 //
 // Nothing can be done between fork and exec in a program of Go, and setting
 // them later would leave a gap in which it can start others without them.
-func setProcess(pid int, l *Limits) (missing []string, ok bool) {
+func setProcess(pid int, l *Limits, own *original) (missing []string, ok bool) {
 	var ws unix.WaitStatus
 	if _, err := ignoreEINTR(func() (int, error) { return unix.Wait4(pid, &ws, unix.WALL, nil) }); err != nil || !ws.Stopped() {
 		return nil, false
 	}
-	set := func(name string, is bool, f func() error) {
-		if is {
-			if err := f(); err != nil {
-				missing = append(missing, name+": "+err.Error())
-			}
-		}
-	}
-	rlimit := func(resource int, n int64) func() error {
-		return func() error {
-			v := uint64(max(n, 0))
-			return unix.Prlimit(pid, resource, &unix.Rlimit{Cur: v, Max: v}, nil)
-		}
-	}
-	set("open files", l.OpenFiles != 0, rlimit(unix.RLIMIT_NOFILE, int64(l.OpenFiles)))
-	set("core", l.Core != 0, rlimit(unix.RLIMIT_CORE, l.Core))
-	set("nice", l.Nice != 0, func() error { return unix.Setpriority(unix.PRIO_PROCESS, pid, l.Nice) })
-	set("oom score adjust", l.OOMScoreAdjust != 0, func() error {
-		return writeFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", strconv.Itoa(l.OOMScoreAdjust))
-	})
-	set("cpu affinity", len(l.CPUs) > 0, func() error {
-		var cpus unix.CPUSet
-		for _, n := range l.CPUs {
-			cpus.Set(n)
-			if !cpus.IsSet(n) { // more than the set has room for
-				return unix.EINVAL
-			}
-		}
-		return unix.SchedSetaffinity(pid, &cpus)
-	})
-	return missing, true
+	return own.set(pid, []int{pid}, &Limits{}, l), true
 }
 
 // missingLimits is the error of a process whose limits are required.

@@ -24,7 +24,11 @@ type process struct {
 	label string
 	stop  Signal
 	unmet []string // limits that are not in force, until Spawned
-	leaf  string   // its group in host.cgroups, from before Spawned until it is over; empty: none
+
+	lacking  []string // those of them that have to be, until Spawned
+	limits   Limits   // that are wanted, from Spawned on; for whoever may call Limit
+	original original // what it would have without them
+	leaf     string   // its group in host.cgroups, from before Spawned until it is over; empty: none
 
 	mu      sync.Mutex
 	phase   phase
@@ -62,6 +66,7 @@ func (p *process) started(pid, pidfd int) error {
 	p.pid, p.pidfd, p.phase, p.grouped = pid, pidfd, running, true
 	p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: p.unmet})
 	killed := p.killed
+	p.limits, p.lacking = p.spec.Limits, nil
 	p.spec = Spec{} // lets go of the environment and the files
 	p.mu.Unlock()
 	if p.h.guardian != nil && p.leaf == "" {
