@@ -167,6 +167,9 @@ func (l *ResourceLimits) Set(key, value string) error {
 			return fail("it is out of range; use %d to %d, or %s to lift it", f.least, f.most, NoLimit)
 		}
 		*f.of(l) = n
+		if f.key == "memory_soft_mb" && n == 0 {
+			l.MemorySoft = 0 // which is about nothing then
+		}
 		return nil
 	}
 	return fail("there is no such limit; there are %s", strings.Join(LimitKeys(), ", "))

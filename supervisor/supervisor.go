@@ -170,7 +170,7 @@ func (retry) IgnoreDeadLetterLogging() {}
 func (s *supervisor) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Restarting, *actor.Stopping: // whoever was being answered still has to be
-	case messages.Report, messages.Outcome, due, retry, proven, holdOver, measured, crossed, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
+	case messages.Report, messages.Outcome, due, retry, proven, holdOver, measured, crossed, exceeded, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
 	default:
 		s.asking = asked(ctx)
 	}
@@ -261,6 +261,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		s.measured(ctx, m)
 	case crossed:
 		s.crossed(ctx, m)
+	case exceeded:
+		s.exceeded(ctx, m)
 
 	case *actor.Started:
 		s.begin(ctx)
