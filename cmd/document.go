@@ -42,6 +42,7 @@ type inspectFields struct {
 	Declared     bool           `json:"declared"`
 	RestartsLeft int            `json:"restarts_left"`
 	Detail       string         `json:"detail"`
+	UnmetLimits  []string       `json:"unmet_limits"`
 	Config       map[string]any `json:"config"`
 }
 
@@ -135,7 +136,7 @@ func groupsOf(groups []messages.GroupStatus) []groupDocument {
 
 func inspectionOf(i messages.Inspection) statusDocument {
 	d := documentOf(i.Status)
-	d.inspectFields = &inspectFields{i.Wanted, i.Declared, i.RestartsLeft, i.Detail, config.Settings(i.Config)}
+	d.inspectFields = &inspectFields{i.Wanted, i.Declared, i.RestartsLeft, i.Detail, list(i.UnmetLimits), config.Settings(i.Config)}
 	return d
 }
 

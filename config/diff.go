@@ -165,6 +165,9 @@ func show(value any) string {
 
 // keyOf is the name that a field has in a file.
 func keyOf(field reflect.StructField) string {
+	if field.Name == "Required" { // of ResourceLimits
+		return keyRequired
+	}
 	var b strings.Builder
 	runes := []rune(field.Name)
 	for i, r := range runes {

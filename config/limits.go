@@ -90,8 +90,11 @@ const (
 func LimitKeys() (keys []string) {
 	for _, f := range limitFields {
 		keys = append(keys, f.key)
+		if f.key == "memory_soft_mb" {
+			keys = append(keys, keyMemorySoft)
+		}
 	}
-	return append(keys, keyMemorySoft, keyAffinity, keyRequired)
+	return append(keys, keyAffinity, keyRequired)
 }
 
 // GroupLimitKeys are those of them that a group can have too: what all its members
@@ -173,6 +176,50 @@ func (l *ResourceLimits) Set(key, value string) error {
 		return nil
 	}
 	return fail("there is no such limit; there are %s", strings.Join(LimitKeys(), ", "))
+}
+
+// Table are the limits that are set, by their keys, with values as they stand in a
+// file.
+func (l ResourceLimits) Table() map[string]any {
+	all := map[string]any{}
+	for _, f := range limitFields {
+		switch n := *f.of(&l); {
+		case f.zero && n == None:
+			all[f.key] = int64(0)
+		case n != 0:
+			all[f.key] = int64(n)
+		}
+	}
+	if l.MemorySoft != 0 {
+		all[keyMemorySoft] = max(l.MemorySoft, 0).Seconds()
+	}
+	if len(l.CPUAffinity) > 0 {
+		all[keyAffinity] = l.CPUAffinity
+	}
+	if l.Required {
+		all[keyRequired] = true
+	}
+	return all
+}
+
+// Settings are the limits that are set, as KEY=VALUE, in the words of Set and the
+// order of LimitKeys.
+func (l ResourceLimits) Settings() (all []string) {
+	table := l.Table()
+	for _, key := range LimitKeys() {
+		switch value := table[key].(type) {
+		case nil:
+		case []int:
+			words := make([]string, len(value))
+			for i, n := range value {
+				words[i] = strconv.Itoa(n)
+			}
+			all = append(all, key+"="+strings.Join(words, ","))
+		default:
+			all = append(all, fmt.Sprintf("%s=%v", key, value))
+		}
+	}
+	return all
 }
 
 // parseProcessors reads a list such as "0,2-3", in or without brackets.
