@@ -100,6 +100,11 @@ type OnDeath string
 // Kill is the only OnDeath there is: they and all that they have started are ended.
 const Kill OnDeath = "kill"
 
+// EndsWithSupervisor reports whether collectors are ended when the supervisor dies.
+func (pm ProcessManager) EndsWithSupervisor() bool {
+	return pm.OnSupervisorDeath == "" || pm.OnSupervisorDeath == Kill
+}
+
 // Restart says after which exits a collector is started again.
 type Restart string
 
