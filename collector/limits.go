@@ -53,12 +53,16 @@ func (c *collector) nextLimit(ctx actor.Context) {
 
 func (c *collector) limited(ctx actor.Context, m limited) {
 	l := &c.limiting
-	outcome := messages.Outcome{Token: l.orders[0].Token, PID: c.pid, Unmet: m.unmet}
+	order := l.orders[0]
+	outcome := messages.Outcome{Token: order.Token, PID: c.pid, Unmet: m.unmet}
 	l.orders, l.busy = l.orders[1:], false
 	if m.err != nil && !errors.Is(m.err, platform.ErrNotRunning) {
 		outcome.Err = failure(m.err)
 	} else if m.err == nil && m.incarnation == c.incarnation && c.process != nil {
 		c.notInForce(ctx, m.unmet)
+		if c.around != nil { // hooks have them, too
+			c.around.spec.Limits, c.around.spec.Within = limits(order.Limits), within(order.Within)
+		}
 	}
 	c.answers = append(c.answers, outcome)
 	c.nextLimit(ctx)

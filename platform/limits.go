@@ -84,3 +84,12 @@ func sameLimits(a, b *Limits) bool {
 func missingLive(label string, missing []string) error {
 	return fmt.Errorf("limits of %s that are required cannot be had, and those before stay: %s: %w", label, strings.Join(missing, "; "), ErrNotSupported)
 }
+
+func anySet(settings []setting) bool {
+	for _, l := range settings {
+		if l.set {
+			return true
+		}
+	}
+	return false
+}

@@ -132,15 +132,6 @@ func (t *cgroupTree) memoryPeak(r *procReader, leaf string) int64 {
 	return int64(decimal(text))
 }
 
-func anySet(settings []setting) bool {
-	for _, l := range settings {
-		if l.set {
-			return true
-		}
-	}
-	return false
-}
-
 // setProcess sets the limits of a process that has just been exec'ed and is
 // stopped before its first instruction, as this thread is tracing it, and lets
 // it go on. It says which are not in force; ok is false if the process is dead.

@@ -154,6 +154,12 @@ func (p *process) limit(l *Limits, within []Group) (missing []string, err error)
 		return nil, ErrNotRunning
 	}
 	own := p.putInForce(leaf, &before, l)
+	p.mu.Lock()
+	gone := p.phase != began
+	p.mu.Unlock()
+	if gone && len(own) > 0 { // that is why
+		return nil, ErrNotRunning
+	}
 	if l.Required && len(own) > 0 {
 		_ = p.putInForce(leaf, l, &before)
 		return nil, missingLive(p.label, own)
