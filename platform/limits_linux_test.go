@@ -393,6 +393,21 @@ func TestTheLimitsOfATreeChangeWhileItRuns(t *testing.T) {
 	w.end()
 }
 
+func TestALimitThatIsLoweredBelowWhatIsUsedIsKept(t *testing.T) {
+	h := controlled(t, "memory")
+	spec := childSpec(t, "memory-hog", "40")
+	out := listen(t, &spec)
+	p, w := limited(t, h, spec)
+	for out.line() != "40" {
+	}
+	if unmet := relimit(t, p, Limits{MemoryMax: 20 << 20, SwapMax: -1}); len(unmet) > 0 && !strings.HasPrefix(strings.Join(unmet, ""), "swap max: ") { // a kernel without swap
+		t.Errorf("%q", unmet)
+	}
+	if exit := w.end(); exit.Signal != Signal(syscall.SIGKILL) || exit.OOM == 0 {
+		t.Errorf("%+v", exit)
+	}
+}
+
 func TestTreesOfAGroupAreInItsGroup(t *testing.T) {
 	h := grouped(t, Options{})
 	spec := Spec{Label: "a", Path: "/bin/sleep", Args: []string{"600"}, Within: []Group{{Name: "outer"}, {Name: "inner"}}}
@@ -524,8 +539,11 @@ func init() {
 		forever()
 		return 0
 	}
-	children["memory-hog"] = func([]string) int {
+	children["memory-hog"] = func(args []string) int { // MiB that it stops at
 		for n := 1; ; n++ {
+			if len(args) > 0 && strconv.Itoa(n-1) == args[0] {
+				forever()
+			}
 			b, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 			if err != nil {
 				return 3
