@@ -173,7 +173,8 @@ type Notice struct {
 	// Empty says of Exited that nothing else was left: Emptied follows at once.
 	Empty bool
 
-	// Unmet says of Spawned which of Spec.Limits are not in force, and why.
+	// Unmet says of Spawned which limits, of the process and of the groups that it
+	// is within, are not in force, and why.
 	Unmet []string
 }
 

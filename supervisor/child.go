@@ -92,7 +92,7 @@ type volatile struct {
 // has said what it found, there is a process if there may have been one.
 func (c *child) inherit() {
 	c.report.Alive = c.report.Alive || c.run != 0
-	c.volatile = volatile{heir: true}
+	c.volatile = volatile{heir: true, inForce: c.inForce}
 }
 
 // forget drops a restart that is due, or a start that waits, and reports whether
