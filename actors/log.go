@@ -108,6 +108,9 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		case f.Exit.Forced:
 			text += ", killed"
 		}
+		if f.Because != "" {
+			text += ", as " + f.Because
+		}
 		if !f.Expected {
 			level = zerolog.WarnLevel
 		}

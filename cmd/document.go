@@ -90,6 +90,7 @@ type exitDocument struct {
 	Fault             string     `json:"fault,omitempty"`
 	OOMKills          int        `json:"oom_kills,omitempty"`
 	Unhealthy         string     `json:"unhealthy,omitempty"`
+	Illness           string     `json:"illness,omitempty"`
 	Tail              []string   `json:"tail,omitempty"`
 	UserTimeSeconds   float64    `json:"user_time_seconds"`
 	SystemTimeSeconds float64    `json:"system_time_seconds"`
@@ -142,7 +143,7 @@ func exitOf(e *messages.Exit) *exitDocument {
 	}
 	return &exitDocument{
 		Incarnation: e.Incarnation, PID: e.PID, Code: e.Code, Signal: e.Signal, CoreDumped: e.CoreDumped, Forced: e.Forced,
-		At: moment(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: e.SpawnError, Fault: e.Fault, OOMKills: e.OOMKills, Unhealthy: e.Unhealthy, Tail: e.Tail,
+		At: moment(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: e.SpawnError, Fault: e.Fault, OOMKills: e.OOMKills, Unhealthy: e.Unhealthy, Illness: e.Illness.String(), Tail: e.Tail,
 		UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRSS: e.MaxRSS,
 	}
 }

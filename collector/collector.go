@@ -125,6 +125,7 @@ type collector struct {
 	permanent            bool
 	unready              bool   // it has not said yet that it is ready, and nobody has asked it to end
 	unhealthy            string // why it is ended by itself, if that is so
+	illness              messages.Illness
 
 	launching     *config.Collector // what is being started, until it has been executed
 	readiness     config.Readiness
@@ -450,7 +451,7 @@ func (c *collector) emptied() lifecycle.Event {
 
 // conclude ends the incarnation: from here on there is no process.
 func (c *collector) conclude(e *messages.Exit) {
-	e.Forced, e.Unhealthy = c.forced, c.unhealthy
+	e.Forced, e.Unhealthy, e.Illness = c.forced, c.unhealthy, c.illness
 	c.exit, c.ended = e, true
 	c.disarmStep()
 	if c.reload != nil {
@@ -493,6 +494,7 @@ func (c *collector) expire(ctx actor.Context, event lifecycle.Event) {
 		if c.isReady {
 			c.unhealthy = fmt.Sprintf("its post_start was not done within %v", c.startup)
 		}
+		c.illness = messages.IllStart
 	case lifecycle.HookExpired:
 		if c.hook != nil {
 			c.hookExpired()
@@ -521,7 +523,7 @@ func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
 			c.stopTimer()
 		}
 		if !c.state.Alive() && next.Alive() {
-			c.forced, c.permanent, c.unready, c.unhealthy = false, false, false, ""
+			c.forced, c.permanent, c.unready, c.unhealthy, c.illness = false, false, false, "", 0
 		}
 		c.state = next
 		if next == lifecycle.Running || event == lifecycle.Stop || event == lifecycle.Kill {

@@ -242,7 +242,7 @@ func (c *collector) whenReady(ctx actor.Context) []lifecycle.Event {
 		case c.state != lifecycle.Readying:
 			return nil
 		case h.failure != "":
-			c.unhealthy = "its post_start failed: " + h.failure
+			c.unhealthy, c.illness = "its post_start failed: "+h.failure, messages.IllStart
 			return []lifecycle.Event{lifecycle.Unhealthy}
 		}
 		return []lifecycle.Event{lifecycle.Ready}

@@ -502,9 +502,10 @@ type Exit struct {
 	Forced      bool      // it was asked to end, and had to be killed
 	At          time.Time // when it ended
 	Ran         time.Duration
-	SpawnError  string // why there was no process, if that is what happened
-	Fault       string // what went wrong in Proctor itself, if that ended it
-	Unhealthy   string // why it was ended without being asked for, if it did not work
+	SpawnError  string  // why there was no process, if that is what happened
+	Fault       string  // what went wrong in Proctor itself, if that ended it
+	Unhealthy   string  // why it was ended without being asked for, if it did not work
+	Illness     Illness // of what kind that is
 
 	// Tail is the last lines that it wrote, long ones cut, the oldest first, where
 	// its output is captured.

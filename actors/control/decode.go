@@ -442,7 +442,7 @@ func (d *decoder) exit(e *pb.Exit) *messages.Exit {
 		Incarnation: e.Incarnation, PID: int(e.Pid), Code: code, Signal: e.Signal, CoreDumped: e.CoreDumped, Forced: e.Forced,
 		At: decodeTime(e.At), Ran: fromSeconds(e.RanSeconds), SpawnError: e.SpawnError, Fault: e.Fault, Tail: e.Tail,
 		UserTime: fromSeconds(e.UserTimeSeconds), SystemTime: fromSeconds(e.SystemTimeSeconds), MaxRSS: e.MaxRssBytes,
-		OOMKills: int(e.OomKills), Unhealthy: e.Unhealthy,
+		OOMKills: int(e.OomKills), Unhealthy: e.Unhealthy, Illness: messages.Illness(max(0, min(e.Illness, messages.NumIllnesses-1))),
 	}
 }
 
@@ -556,7 +556,7 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 		e.Fact = messages.StateChanged{From: state(s.GetFrom()), To: state(s.GetTo()), PID: int(s.GetPid()), Reason: s.GetReason(), NextRestart: decodeTime(s.GetNextRestart())}
 	case *pb.Event_Exited:
 		exit := cmp.Or(d.exit(f.Exited.GetExit()), &messages.Exit{})
-		e.Fact = messages.Exited{Exit: *exit, Expected: f.Exited.GetExpected()}
+		e.Fact = messages.Exited{Exit: *exit, Expected: f.Exited.GetExpected(), Because: f.Exited.GetBecause()}
 	case *pb.Event_RestartScheduled:
 		r := f.RestartScheduled
 		e.Fact = messages.RestartScheduled{Cause: r.GetCause(), After: fromSeconds(r.GetAfterSeconds()), At: decodeTime(r.GetAt()),

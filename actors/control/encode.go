@@ -361,7 +361,7 @@ func encodeExit(e *messages.Exit) *pb.Exit {
 		Incarnation: e.Incarnation, Pid: uint32(e.PID), Code: int32(uint32(e.Code)), Signal: text(e.Signal), CoreDumped: e.CoreDumped,
 		Forced: e.Forced, At: encodeTime(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: text(e.SpawnError), Fault: text(e.Fault),
 		Tail: texts(e.Tail), UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRssBytes: e.MaxRSS,
-		OomKills: int32(e.OOMKills), Unhealthy: text(e.Unhealthy),
+		OomKills: int32(e.OOMKills), Unhealthy: text(e.Unhealthy), Illness: pb.Illness(e.Illness),
 	}
 }
 
@@ -466,7 +466,7 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_StateChanged{StateChanged: &pb.StateChanged{
 			From: pb.State(f.From + 1), To: pb.State(f.To + 1), Pid: uint32(f.PID), Reason: text(f.Reason), NextRestart: encodeTime(f.NextRestart)}}
 	case messages.Exited:
-		w.Fact = &pb.Event_Exited{Exited: &pb.Exited{Exit: encodeExit(&f.Exit), Expected: f.Expected}}
+		w.Fact = &pb.Event_Exited{Exited: &pb.Exited{Exit: encodeExit(&f.Exit), Expected: f.Expected, Because: text(f.Because)}}
 	case messages.RestartScheduled:
 		w.Fact = &pb.Event_RestartScheduled{RestartScheduled: &pb.RestartScheduled{
 			Cause: text(f.Cause), AfterSeconds: f.After.Seconds(), At: encodeTime(f.At), Count: int32(f.Count), Left: int32(f.Left), WindowSeconds: f.Window.Seconds()}}

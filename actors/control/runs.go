@@ -12,7 +12,7 @@ func encodeRun(r *messages.Run) *pb.Run {
 		Id: text(r.ID), Instance: text(r.Instance), Incarnation: r.Incarnation, Pid: uint32(r.PID),
 		StartedAt: encodeTime(r.StartedAt), Trigger: pb.RunTrigger(r.Trigger + 1), StartedBy: text(r.StartedBy),
 		Binary: text(r.Binary), BinarySha256: text(r.BinarySHA256), ConfigSha256: text(r.ConfigSHA256),
-		End: pb.RunEnd(r.End + 1), EndedBy: text(r.EndedBy), Exit: encodeExit(r.Exit), SignalledBy: text(r.SignalledBy),
+		End: pb.RunEnd(r.End + 1), EndedBy: text(r.EndedBy), Because: text(r.Because), Exit: encodeExit(r.Exit), SignalledBy: text(r.SignalledBy),
 		Decision: text(r.Decision), NextAt: encodeTime(r.NextAt), Crash: r.Crash, Unreadable: text(r.Unreadable),
 	}
 }
@@ -22,7 +22,7 @@ func (d *decoder) run(w *pb.Run) messages.Run {
 		ID: w.GetId(), Instance: w.GetInstance(), Incarnation: w.GetIncarnation(), PID: int(w.GetPid()),
 		StartedAt: decodeTime(w.GetStartedAt()), StartedBy: w.GetStartedBy(),
 		Binary: w.GetBinary(), BinarySHA256: w.GetBinarySha256(), ConfigSHA256: w.GetConfigSha256(),
-		End: messages.EndUnknown, EndedBy: w.GetEndedBy(), Exit: d.exit(w.GetExit()), SignalledBy: w.GetSignalledBy(),
+		End: messages.EndUnknown, EndedBy: w.GetEndedBy(), Because: w.GetBecause(), Exit: d.exit(w.GetExit()), SignalledBy: w.GetSignalledBy(),
 		Decision: w.GetDecision(), NextAt: decodeTime(w.GetNextAt()), Crash: w.GetCrash(), Unreadable: w.GetUnreadable(),
 	}
 	if n := w.GetTrigger() - 1; 0 <= n && n < messages.NumTriggers {

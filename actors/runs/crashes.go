@@ -67,7 +67,7 @@ func (c *crashes) load() {
 func (c *crashes) add(run *messages.Run, dir string, lines []string) uint64 {
 	program := programOf(run)
 	what := run.Exit.String()
-	if run.End == messages.EndUnhealthy || run.End == messages.EndFault {
+	if run.Exit.Unhealthy != "" || run.End == messages.EndFault { // whose texts have times in them
 		what = run.End.String()
 	}
 	t := findTrace(lines)

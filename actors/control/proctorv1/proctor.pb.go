@@ -148,6 +148,71 @@ func (Health) EnumDescriptor() ([]byte, []int) {
 	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{1}
 }
 
+// Illness is what a process was ended for that did not work.
+type Illness int32
+
+const (
+	// None that has a name.
+	Illness_ILLNESS_UNSPECIFIED Illness = 0
+	// It was not ready in time.
+	Illness_ILLNESS_START Illness = 1
+	// A probe failed.
+	Illness_ILLNESS_PROBE Illness = 2
+	// It gave no sign of life.
+	Illness_ILLNESS_HANG Illness = 3
+	// It yielded nothing.
+	Illness_ILLNESS_SILENCE Illness = 4
+	// It used more memory than it may for so long.
+	Illness_ILLNESS_MEMORY Illness = 5
+)
+
+// Enum value maps for Illness.
+var (
+	Illness_name = map[int32]string{
+		0: "ILLNESS_UNSPECIFIED",
+		1: "ILLNESS_START",
+		2: "ILLNESS_PROBE",
+		3: "ILLNESS_HANG",
+		4: "ILLNESS_SILENCE",
+		5: "ILLNESS_MEMORY",
+	}
+	Illness_value = map[string]int32{
+		"ILLNESS_UNSPECIFIED": 0,
+		"ILLNESS_START":       1,
+		"ILLNESS_PROBE":       2,
+		"ILLNESS_HANG":        3,
+		"ILLNESS_SILENCE":     4,
+		"ILLNESS_MEMORY":      5,
+	}
+)
+
+func (x Illness) Enum() *Illness {
+	p := new(Illness)
+	*p = x
+	return p
+}
+
+func (x Illness) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Illness) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+}
+
+func (Illness) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[2]
+}
+
+func (x Illness) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Illness.Descriptor instead.
+func (Illness) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+}
+
 // RunEnd is how a process came to its end.
 type RunEnd int32
 
@@ -163,7 +228,7 @@ const (
 	RunEnd_RUN_END_OOM RunEnd = 4
 	// It was killed at a limit of processor time or of a file's size.
 	RunEnd_RUN_END_LIMIT RunEnd = 5
-	// It was ended because a probe failed, or it was not ready in time.
+	// It was ended because it was not ready in time, or did not work otherwise.
 	RunEnd_RUN_END_UNHEALTHY RunEnd = 6
 	// There never was a process.
 	RunEnd_RUN_END_SPAWN RunEnd = 7
@@ -175,6 +240,14 @@ const (
 	RunEnd_RUN_END_SUPERVISOR RunEnd = 10
 	// It is over, and how is not known.
 	RunEnd_RUN_END_UNKNOWN RunEnd = 11
+	// It was ended because a probe failed.
+	RunEnd_RUN_END_PROBE RunEnd = 12
+	// It was ended because it gave no sign of life.
+	RunEnd_RUN_END_HANG RunEnd = 13
+	// It was ended because it yielded nothing.
+	RunEnd_RUN_END_SILENCE RunEnd = 14
+	// It was ended with what it requires, or with its group.
+	RunEnd_RUN_END_DEPENDENCY RunEnd = 15
 )
 
 // Enum value maps for RunEnd.
@@ -192,6 +265,10 @@ var (
 		9:  "RUN_END_OPERATOR",
 		10: "RUN_END_SUPERVISOR",
 		11: "RUN_END_UNKNOWN",
+		12: "RUN_END_PROBE",
+		13: "RUN_END_HANG",
+		14: "RUN_END_SILENCE",
+		15: "RUN_END_DEPENDENCY",
 	}
 	RunEnd_value = map[string]int32{
 		"RUN_END_UNSPECIFIED": 0,
@@ -206,6 +283,10 @@ var (
 		"RUN_END_OPERATOR":    9,
 		"RUN_END_SUPERVISOR":  10,
 		"RUN_END_UNKNOWN":     11,
+		"RUN_END_PROBE":       12,
+		"RUN_END_HANG":        13,
+		"RUN_END_SILENCE":     14,
+		"RUN_END_DEPENDENCY":  15,
 	}
 )
 
@@ -220,11 +301,11 @@ func (x RunEnd) String() string {
 }
 
 func (RunEnd) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
 }
 
 func (RunEnd) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[2]
+	return &file_proctor_v1_proctor_proto_enumTypes[3]
 }
 
 func (x RunEnd) Number() protoreflect.EnumNumber {
@@ -233,7 +314,7 @@ func (x RunEnd) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunEnd.Descriptor instead.
 func (RunEnd) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
 }
 
 // RunTrigger is what has led to a process.
@@ -276,11 +357,11 @@ func (x RunTrigger) String() string {
 }
 
 func (RunTrigger) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
 }
 
 func (RunTrigger) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[3]
+	return &file_proctor_v1_proctor_proto_enumTypes[4]
 }
 
 func (x RunTrigger) Number() protoreflect.EnumNumber {
@@ -289,7 +370,7 @@ func (x RunTrigger) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunTrigger.Descriptor instead.
 func (RunTrigger) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
 }
 
 // Action is what a change of the configuration means for a collector.
@@ -337,11 +418,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[5].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[4]
+	return &file_proctor_v1_proctor_proto_enumTypes[5]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -350,7 +431,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
 }
 
 // Stream is one of the two that a process writes to.
@@ -387,11 +468,11 @@ func (x Stream) String() string {
 }
 
 func (Stream) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[5].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[6].Descriptor()
 }
 
 func (Stream) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[5]
+	return &file_proctor_v1_proctor_proto_enumTypes[6]
 }
 
 func (x Stream) Number() protoreflect.EnumNumber {
@@ -400,7 +481,7 @@ func (x Stream) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stream.Descriptor instead.
 func (Stream) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
 }
 
 // Error says what was tried on which collector, and why it did not work. It is
@@ -2086,7 +2167,9 @@ type Exit struct {
 	// How many of its processes were killed for lack of memory.
 	OomKills int32 `protobuf:"varint,15,opt,name=oom_kills,json=oomKills,proto3" json:"oom_kills,omitempty"`
 	// Why it was ended without being asked for, if it did not work.
-	Unhealthy     string `protobuf:"bytes,16,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	Unhealthy string `protobuf:"bytes,16,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	// Of what kind that is.
+	Illness       Illness `protobuf:"varint,40,opt,name=illness,proto3,enum=proctor.v1.Illness" json:"illness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2231,6 +2314,13 @@ func (x *Exit) GetUnhealthy() string {
 		return x.Unhealthy
 	}
 	return ""
+}
+
+func (x *Exit) GetIllness() Illness {
+	if x != nil {
+		return x.Illness
+	}
+	return Illness_ILLNESS_UNSPECIFIED
 }
 
 // Totals count what has happened to a collector since it is known.
@@ -5187,7 +5277,9 @@ type Run struct {
 	// The number of the crash report; 0: there is none.
 	Crash uint64 `protobuf:"varint,17,opt,name=crash,proto3" json:"crash,omitempty"`
 	// Why the record cannot be read.
-	Unreadable    string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	Unreadable string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	// What came to what it belongs to, where it was ended for that.
+	Because       string `protobuf:"bytes,19,opt,name=because,proto3" json:"because,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5344,6 +5436,13 @@ func (x *Run) GetCrash() uint64 {
 func (x *Run) GetUnreadable() string {
 	if x != nil {
 		return x.Unreadable
+	}
+	return ""
+}
+
+func (x *Run) GetBecause() string {
+	if x != nil {
+		return x.Because
 	}
 	return ""
 }
@@ -7093,7 +7192,9 @@ type Exited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Exit  *Exit                  `protobuf:"bytes,1,opt,name=exit,proto3" json:"exit,omitempty"`
 	// It was asked to.
-	Expected      bool `protobuf:"varint,2,opt,name=expected,proto3" json:"expected,omitempty"`
+	Expected bool `protobuf:"varint,2,opt,name=expected,proto3" json:"expected,omitempty"`
+	// Why it was asked to, where nobody has asked for that.
+	Because       string `protobuf:"bytes,3,opt,name=because,proto3" json:"because,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7140,6 +7241,13 @@ func (x *Exited) GetExpected() bool {
 		return x.Expected
 	}
 	return false
+}
+
+func (x *Exited) GetBecause() string {
+	if x != nil {
+		return x.Because
+	}
+	return ""
 }
 
 // RestartScheduled says that a process is going to be replaced.
@@ -8637,7 +8745,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\x1aR\n" +
 	"\vGroupsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xf2\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xa1\x04\n" +
 	"\x04Exit\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x12\n" +
@@ -8658,7 +8766,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x13system_time_seconds\x18\r \x01(\x01R\x11systemTimeSeconds\x12\"\n" +
 	"\rmax_rss_bytes\x18\x0e \x01(\x03R\vmaxRssBytes\x12\x1b\n" +
 	"\toom_kills\x18\x0f \x01(\x05R\boomKills\x12\x1c\n" +
-	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\"\xab\x02\n" +
+	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\x12-\n" +
+	"\aillness\x18( \x01(\x0e2\x13.proctor.v1.IllnessR\aillness\"\xab\x02\n" +
 	"\x06Totals\x12\x16\n" +
 	"\x06starts\x18\x01 \x01(\x04R\x06starts\x12\x1a\n" +
 	"\brestarts\x18\x02 \x01(\x04R\brestarts\x12%\n" +
@@ -8855,7 +8964,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x04last\x18\x02 \x01(\x05R\x04last\"F\n" +
 	"\x0fGetRunsResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
-	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xe4\x04\n" +
+	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xfe\x04\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
@@ -8879,7 +8988,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05crash\x18\x11 \x01(\x04R\x05crash\x12\x1e\n" +
 	"\n" +
 	"unreadable\x18\x12 \x01(\tR\n" +
-	"unreadable\"$\n" +
+	"unreadable\x12\x18\n" +
+	"\abecause\x18\x13 \x01(\tR\abecause\"$\n" +
 	"\x12ListCrashesRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
 	"\x13ListCrashesResponse\x12+\n" +
@@ -8999,10 +9109,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x02to\x18\x02 \x01(\x0e2\x11.proctor.v1.StateR\x02to\x12\x10\n" +
 	"\x03pid\x18\x03 \x01(\rR\x03pid\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12=\n" +
-	"\fnext_restart\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vnextRestart\"J\n" +
+	"\fnext_restart\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vnextRestart\"d\n" +
 	"\x06Exited\x12$\n" +
 	"\x04exit\x18\x01 \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12\x1a\n" +
-	"\bexpected\x18\x02 \x01(\bR\bexpected\"\xca\x01\n" +
+	"\bexpected\x18\x02 \x01(\bR\bexpected\x12\x18\n" +
+	"\abecause\x18\x03 \x01(\tR\abecause\"\xca\x01\n" +
 	"\x10RestartScheduled\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12#\n" +
 	"\rafter_seconds\x18\x02 \x01(\x01R\fafterSeconds\x12*\n" +
@@ -9114,7 +9225,14 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eHEALTH_UNKNOWN\x10\x01\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x02\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x03\x12\x14\n" +
-	"\x10HEALTH_UNHEALTHY\x10\x04*\x80\x02\n" +
+	"\x10HEALTH_UNHEALTHY\x10\x04*\x83\x01\n" +
+	"\aIllness\x12\x17\n" +
+	"\x13ILLNESS_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rILLNESS_START\x10\x01\x12\x11\n" +
+	"\rILLNESS_PROBE\x10\x02\x12\x10\n" +
+	"\fILLNESS_HANG\x10\x03\x12\x13\n" +
+	"\x0fILLNESS_SILENCE\x10\x04\x12\x12\n" +
+	"\x0eILLNESS_MEMORY\x10\x05*\xd2\x02\n" +
 	"\x06RunEnd\x12\x17\n" +
 	"\x13RUN_END_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fRUN_END_RUNNING\x10\x01\x12\x10\n" +
@@ -9128,7 +9246,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x10RUN_END_OPERATOR\x10\t\x12\x16\n" +
 	"\x12RUN_END_SUPERVISOR\x10\n" +
 	"\x12\x13\n" +
-	"\x0fRUN_END_UNKNOWN\x10\v*r\n" +
+	"\x0fRUN_END_UNKNOWN\x10\v\x12\x11\n" +
+	"\rRUN_END_PROBE\x10\f\x12\x10\n" +
+	"\fRUN_END_HANG\x10\r\x12\x13\n" +
+	"\x0fRUN_END_SILENCE\x10\x0e\x12\x16\n" +
+	"\x12RUN_END_DEPENDENCY\x10\x0f*r\n" +
 	"\n" +
 	"RunTrigger\x12\x1b\n" +
 	"\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -9186,310 +9308,312 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 	return file_proctor_v1_proctor_proto_rawDescData
 }
 
-var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 112)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
-	(RunEnd)(0),                      // 2: proctor.v1.RunEnd
-	(RunTrigger)(0),                  // 3: proctor.v1.RunTrigger
-	(Action)(0),                      // 4: proctor.v1.Action
-	(Stream)(0),                      // 5: proctor.v1.Stream
-	(*Error)(nil),                    // 6: proctor.v1.Error
-	(*Problem)(nil),                  // 7: proctor.v1.Problem
-	(*StringList)(nil),               // 8: proctor.v1.StringList
-	(*OutputConfig)(nil),             // 9: proctor.v1.OutputConfig
-	(*CollectorConfig)(nil),          // 10: proctor.v1.CollectorConfig
-	(*Activity)(nil),                 // 11: proctor.v1.Activity
-	(*StopStep)(nil),                 // 12: proctor.v1.StopStep
-	(*Dependency)(nil),               // 13: proctor.v1.Dependency
-	(*GroupConfig)(nil),              // 14: proctor.v1.GroupConfig
-	(*ResourceLimits)(nil),           // 15: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 16: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 17: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 18: proctor.v1.Config
-	(*Exit)(nil),                     // 19: proctor.v1.Exit
-	(*Totals)(nil),                   // 20: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 21: proctor.v1.CollectorStatus
-	(*Said)(nil),                     // 22: proctor.v1.Said
-	(*GroupStatus)(nil),              // 23: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 24: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 25: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 26: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 27: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 28: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 29: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 30: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 31: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 32: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 33: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 34: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 35: proctor.v1.SignalCollectorResponse
-	(*ReloadCollectorRequest)(nil),   // 36: proctor.v1.ReloadCollectorRequest
-	(*ReloadCollectorResponse)(nil),  // 37: proctor.v1.ReloadCollectorResponse
-	(*SendHeartbeatRequest)(nil),     // 38: proctor.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),    // 39: proctor.v1.SendHeartbeatResponse
-	(*RemoveCollectorRequest)(nil),   // 40: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 41: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 42: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 43: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 44: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 45: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 46: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 47: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 48: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 49: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 50: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 51: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 52: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 53: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 54: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 55: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 56: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 57: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 58: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 59: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 60: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 61: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 62: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 63: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 64: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 65: proctor.v1.DescribeActorsResponse
-	(*GetRunsRequest)(nil),           // 66: proctor.v1.GetRunsRequest
-	(*GetRunsResponse)(nil),          // 67: proctor.v1.GetRunsResponse
-	(*Run)(nil),                      // 68: proctor.v1.Run
-	(*ListCrashesRequest)(nil),       // 69: proctor.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),      // 70: proctor.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),          // 71: proctor.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),         // 72: proctor.v1.GetCrashResponse
-	(*Crash)(nil),                    // 73: proctor.v1.Crash
-	(*CrashedRun)(nil),               // 74: proctor.v1.CrashedRun
-	(*CoreDump)(nil),                 // 75: proctor.v1.CoreDump
-	(*OtherFailure)(nil),             // 76: proctor.v1.OtherFailure
-	(*ApplyConfigRequest)(nil),       // 77: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 78: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 79: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 80: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 81: proctor.v1.Plan
-	(*Change)(nil),                   // 82: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 83: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 84: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 85: proctor.v1.Event
-	(*NotifyRefused)(nil),            // 86: proctor.v1.NotifyRefused
-	(*Reloaded)(nil),                 // 87: proctor.v1.Reloaded
-	(*HookFailed)(nil),               // 88: proctor.v1.HookFailed
-	(*Added)(nil),                    // 89: proctor.v1.Added
-	(*Removed)(nil),                  // 90: proctor.v1.Removed
-	(*StateChanged)(nil),             // 91: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 92: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 93: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 94: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 95: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 96: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 97: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 98: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 99: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 100: proctor.v1.Audited
-	(*OutputLost)(nil),               // 101: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 102: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 103: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 104: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 105: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 106: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 107: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 108: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 109: proctor.v1.LogGap
-	(*GroupRestarting)(nil),          // 110: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 111: proctor.v1.GroupEnded
-	nil,                              // 112: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 113: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 114: proctor.v1.Config.CollectorsEntry
-	nil,                              // 115: proctor.v1.Config.GroupsEntry
-	nil,                              // 116: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 117: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 118: google.protobuf.Timestamp
+	(Illness)(0),                     // 2: proctor.v1.Illness
+	(RunEnd)(0),                      // 3: proctor.v1.RunEnd
+	(RunTrigger)(0),                  // 4: proctor.v1.RunTrigger
+	(Action)(0),                      // 5: proctor.v1.Action
+	(Stream)(0),                      // 6: proctor.v1.Stream
+	(*Error)(nil),                    // 7: proctor.v1.Error
+	(*Problem)(nil),                  // 8: proctor.v1.Problem
+	(*StringList)(nil),               // 9: proctor.v1.StringList
+	(*OutputConfig)(nil),             // 10: proctor.v1.OutputConfig
+	(*CollectorConfig)(nil),          // 11: proctor.v1.CollectorConfig
+	(*Activity)(nil),                 // 12: proctor.v1.Activity
+	(*StopStep)(nil),                 // 13: proctor.v1.StopStep
+	(*Dependency)(nil),               // 14: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 15: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 16: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 17: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 18: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 19: proctor.v1.Config
+	(*Exit)(nil),                     // 20: proctor.v1.Exit
+	(*Totals)(nil),                   // 21: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 22: proctor.v1.CollectorStatus
+	(*Said)(nil),                     // 23: proctor.v1.Said
+	(*GroupStatus)(nil),              // 24: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 25: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 26: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 27: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 28: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 29: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 30: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 31: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 32: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 33: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 34: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 35: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 36: proctor.v1.SignalCollectorResponse
+	(*ReloadCollectorRequest)(nil),   // 37: proctor.v1.ReloadCollectorRequest
+	(*ReloadCollectorResponse)(nil),  // 38: proctor.v1.ReloadCollectorResponse
+	(*SendHeartbeatRequest)(nil),     // 39: proctor.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),    // 40: proctor.v1.SendHeartbeatResponse
+	(*RemoveCollectorRequest)(nil),   // 41: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 42: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 43: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 44: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 45: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 46: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 47: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 48: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 49: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 50: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 51: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 52: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 53: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 54: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 55: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 56: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 57: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 58: proctor.v1.InspectCollectorResponse
+	(*GetSupervisorRequest)(nil),     // 59: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 60: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 61: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 62: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 63: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 64: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 65: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 66: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 67: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 68: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 69: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 70: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 71: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 72: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 73: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 74: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 75: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 76: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 77: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 78: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 79: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 80: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 81: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 82: proctor.v1.Plan
+	(*Change)(nil),                   // 83: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 84: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 85: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 86: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 87: proctor.v1.NotifyRefused
+	(*Reloaded)(nil),                 // 88: proctor.v1.Reloaded
+	(*HookFailed)(nil),               // 89: proctor.v1.HookFailed
+	(*Added)(nil),                    // 90: proctor.v1.Added
+	(*Removed)(nil),                  // 91: proctor.v1.Removed
+	(*StateChanged)(nil),             // 92: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 93: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 94: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 95: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 96: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 97: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 98: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 99: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 100: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 101: proctor.v1.Audited
+	(*OutputLost)(nil),               // 102: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 103: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 104: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 105: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 106: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 107: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 108: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 109: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 110: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 111: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 112: proctor.v1.GroupEnded
+	nil,                              // 113: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 114: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 115: proctor.v1.Config.CollectorsEntry
+	nil,                              // 116: proctor.v1.Config.GroupsEntry
+	nil,                              // 117: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 118: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 119: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
-	7,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
-	8,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
-	8,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	112, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
-	9,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
-	8,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	15,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	16,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	16,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	16,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	13,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
-	13,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
-	11,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
-	12,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
-	8,   // 15: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	113, // 16: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	9,   // 17: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	17,  // 18: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	114, // 19: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	115, // 20: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	118, // 21: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,   // 22: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	118, // 23: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	118, // 24: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	118, // 25: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	19,  // 26: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 27: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	20,  // 28: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	118, // 29: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	22,  // 30: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	118, // 31: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 32: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	118, // 33: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	10,  // 34: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	19,  // 35: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	46,  // 36: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	21,  // 37: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	21,  // 38: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	23,  // 39: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	53,  // 40: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 41: proctor.v1.Node.state:type_name -> proctor.v1.State
-	13,  // 42: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	13,  // 43: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	118, // 44: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	118, // 45: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	118, // 46: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 47: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	21,  // 48: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	10,  // 49: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	118, // 50: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	60,  // 51: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	61,  // 52: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	62,  // 53: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 54: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	63,  // 55: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	68,  // 56: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	118, // 57: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	3,   // 58: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	2,   // 59: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	19,  // 60: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	118, // 61: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	73,  // 62: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	73,  // 63: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	118, // 64: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	118, // 65: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	74,  // 66: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	19,  // 67: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	75,  // 68: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	76,  // 69: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	118, // 70: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	118, // 71: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	18,  // 72: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	81,  // 73: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	81,  // 74: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	82,  // 75: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	4,   // 76: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	6,   // 77: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	118, // 78: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	85,  // 79: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	118, // 80: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	89,  // 81: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	90,  // 82: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	91,  // 83: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	92,  // 84: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	93,  // 85: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	94,  // 86: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	95,  // 87: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	96,  // 88: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	97,  // 89: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	98,  // 90: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	99,  // 91: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	100, // 92: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	101, // 93: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	102, // 94: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	103, // 95: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	104, // 96: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	86,  // 97: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	87,  // 98: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
-	88,  // 99: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
-	110, // 100: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	111, // 101: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 102: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 103: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	118, // 104: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	19,  // 105: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	118, // 106: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	6,   // 107: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 108: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 109: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	118, // 110: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	118, // 111: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	5,   // 112: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	116, // 113: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	108, // 114: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	117, // 115: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	118, // 116: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	5,   // 117: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	109, // 118: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	6,   // 119: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	105, // 120: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	10,  // 121: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	14,  // 122: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	105, // 123: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	105, // 124: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	24,  // 125: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	26,  // 126: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	28,  // 127: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	30,  // 128: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	32,  // 129: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	34,  // 130: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	36,  // 131: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
-	38,  // 132: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
-	40,  // 133: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	42,  // 134: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	44,  // 135: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	47,  // 136: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	49,  // 137: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	54,  // 138: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	51,  // 139: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	56,  // 140: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	58,  // 141: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	64,  // 142: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	66,  // 143: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	69,  // 144: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	71,  // 145: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	77,  // 146: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	79,  // 147: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	83,  // 148: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	106, // 149: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	25,  // 150: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	27,  // 151: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	29,  // 152: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	31,  // 153: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	33,  // 154: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	35,  // 155: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	37,  // 156: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
-	39,  // 157: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
-	41,  // 158: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	43,  // 159: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	45,  // 160: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	48,  // 161: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	50,  // 162: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	55,  // 163: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	52,  // 164: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	57,  // 165: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	59,  // 166: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	65,  // 167: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	67,  // 168: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	70,  // 169: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	72,  // 170: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	78,  // 171: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	80,  // 172: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	84,  // 173: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	107, // 174: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	150, // [150:175] is the sub-list for method output_type
-	125, // [125:150] is the sub-list for method input_type
-	125, // [125:125] is the sub-list for extension type_name
-	125, // [125:125] is the sub-list for extension extendee
-	0,   // [0:125] is the sub-list for field type_name
+	8,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
+	9,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
+	9,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
+	113, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	10,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
+	9,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
+	16,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	17,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	17,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	17,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	14,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	14,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	12,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
+	13,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
+	9,   // 15: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	114, // 16: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	10,  // 17: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	18,  // 18: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	115, // 19: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	116, // 20: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	119, // 21: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	2,   // 22: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
+	0,   // 23: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	119, // 24: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	119, // 25: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	119, // 26: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	20,  // 27: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 28: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	21,  // 29: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	119, // 30: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	23,  // 31: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	119, // 32: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 33: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	119, // 34: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	11,  // 35: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	20,  // 36: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	47,  // 37: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	22,  // 38: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	22,  // 39: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	24,  // 40: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	54,  // 41: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 42: proctor.v1.Node.state:type_name -> proctor.v1.State
+	14,  // 43: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	14,  // 44: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	119, // 45: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	119, // 46: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	119, // 47: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 48: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	22,  // 49: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	11,  // 50: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	119, // 51: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	61,  // 52: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	62,  // 53: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	63,  // 54: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 55: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	64,  // 56: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	69,  // 57: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	119, // 58: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	4,   // 59: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	3,   // 60: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	20,  // 61: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	119, // 62: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	74,  // 63: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	74,  // 64: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	119, // 65: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	119, // 66: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	75,  // 67: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	20,  // 68: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	76,  // 69: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	77,  // 70: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	119, // 71: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	119, // 72: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	19,  // 73: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	82,  // 74: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	82,  // 75: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	83,  // 76: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	5,   // 77: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	7,   // 78: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	119, // 79: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	86,  // 80: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	119, // 81: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	90,  // 82: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	91,  // 83: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	92,  // 84: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	93,  // 85: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	94,  // 86: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	95,  // 87: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	96,  // 88: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	97,  // 89: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	98,  // 90: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	99,  // 91: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	100, // 92: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	101, // 93: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	102, // 94: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	103, // 95: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	104, // 96: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	105, // 97: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	87,  // 98: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	88,  // 99: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
+	89,  // 100: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
+	111, // 101: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	112, // 102: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 103: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 104: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	119, // 105: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	20,  // 106: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	119, // 107: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	7,   // 108: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 109: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 110: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	119, // 111: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	119, // 112: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	6,   // 113: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	117, // 114: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	109, // 115: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	118, // 116: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	119, // 117: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	6,   // 118: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	110, // 119: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	7,   // 120: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	106, // 121: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	11,  // 122: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	15,  // 123: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	106, // 124: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	106, // 125: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	25,  // 126: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	27,  // 127: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	29,  // 128: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	31,  // 129: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	33,  // 130: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	35,  // 131: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	37,  // 132: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
+	39,  // 133: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
+	41,  // 134: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	43,  // 135: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	45,  // 136: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	48,  // 137: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	50,  // 138: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	55,  // 139: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	52,  // 140: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	57,  // 141: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	59,  // 142: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	65,  // 143: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	67,  // 144: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	70,  // 145: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	72,  // 146: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	78,  // 147: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	80,  // 148: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	84,  // 149: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	107, // 150: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	26,  // 151: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	28,  // 152: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	30,  // 153: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	32,  // 154: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	34,  // 155: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	36,  // 156: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	38,  // 157: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
+	40,  // 158: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
+	42,  // 159: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	44,  // 160: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	46,  // 161: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	49,  // 162: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	51,  // 163: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	56,  // 164: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	53,  // 165: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	58,  // 166: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	60,  // 167: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	66,  // 168: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	68,  // 169: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	71,  // 170: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	73,  // 171: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	79,  // 172: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	81,  // 173: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	85,  // 174: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	108, // 175: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	151, // [151:176] is the sub-list for method output_type
+	126, // [126:151] is the sub-list for method input_type
+	126, // [126:126] is the sub-list for extension type_name
+	126, // [126:126] is the sub-list for extension extendee
+	0,   // [0:126] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -9535,7 +9659,7 @@ func file_proctor_v1_proctor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      7,
 			NumMessages:   112,
 			NumExtensions: 0,
 			NumServices:   1,
