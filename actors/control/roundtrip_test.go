@@ -95,6 +95,9 @@ func (f filler) fill(v reflect.Value) {
 	case *messages.Action:
 		*p = messages.Action(f.number(messages.NumActions - 1))
 		return
+	case *messages.Illness:
+		*p = messages.Illness(f.number(messages.NumIllnesses - 1))
+		return
 	case *messages.End:
 		*p = messages.End(f.number(messages.NumEnds - 1))
 		return
