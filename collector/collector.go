@@ -73,8 +73,9 @@ type Options struct {
 type Meter interface {
 	// Began says that the collector has a process, since at.
 	Began(id string, incarnation uint64, p platform.Process, at time.Time)
-	// Ended says that it is over.
-	Ended(id string, p platform.Process)
+	// Ended says that it is over, and returns what it used in its last minute, if that
+	// was looked at.
+	Ended(id string, p platform.Process) []messages.Usage
 }
 
 // A Launch is a process that has just been executed.
@@ -409,7 +410,7 @@ func (c *collector) conclude(e *messages.Exit) {
 	e.Forced, e.Unhealthy = c.forced, c.unhealthy
 	c.exit, c.ended = e, true
 	if meter := c.options.Meter; meter != nil && c.process != nil {
-		meter.Ended(c.id, c.process)
+		e.LastMinute = meter.Ended(c.id, c.process)
 	}
 	c.process, c.pid, c.startedAt, c.dying, c.recording, c.storing = nil, 0, time.Time{}, nil, nil, false
 	if c.checks != nil {

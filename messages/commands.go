@@ -496,6 +496,10 @@ type Exit struct {
 	// MemoryPeak is the most that all its processes had together, in bytes, where a
 	// cgroup tells; else 0.
 	MemoryPeak int64
+
+	// LastMinute is what it used then, the oldest first, if somebody had it looked at
+	// (config.Warnings). It is for who records how processes end: it does not travel.
+	LastMinute []Usage
 }
 
 // Success reports whether the process ran and ended by itself with code 0.

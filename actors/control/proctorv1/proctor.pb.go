@@ -6073,7 +6073,9 @@ type Crash struct {
 	Core   *CoreDump `protobuf:"bytes,14,opt,name=core,proto3" json:"core,omitempty"`
 	Output []string  `protobuf:"bytes,15,rep,name=output,proto3" json:"output,omitempty"`
 	// What else failed within a minute of it.
-	Others        []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	Others []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	// What it used in its last minute, the oldest first, if that was looked at.
+	Usage         []*Usage `protobuf:"bytes,60,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6216,6 +6218,13 @@ func (x *Crash) GetOutput() []string {
 func (x *Crash) GetOthers() []*OtherFailure {
 	if x != nil {
 		return x.Others
+	}
+	return nil
+}
+
+func (x *Crash) GetUsage() []*Usage {
+	if x != nil {
+		return x.Usage
 	}
 	return nil
 }
@@ -9394,7 +9403,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0fGetCrashRequest\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\";\n" +
 	"\x10GetCrashResponse\x12'\n" +
-	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\x8b\x04\n" +
+	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\xb4\x04\n" +
 	"\x05Crash\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x0e\n" +
@@ -9412,7 +9421,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12(\n" +
 	"\x04core\x18\x0e \x01(\v2\x14.proctor.v1.CoreDumpR\x04core\x12\x16\n" +
 	"\x06output\x18\x0f \x03(\tR\x06output\x120\n" +
-	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\"\x98\x01\n" +
+	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\x12'\n" +
+	"\x05usage\x18< \x03(\v2\x11.proctor.v1.UsageR\x05usage\"\x98\x01\n" +
 	"\n" +
 	"CrashedRun\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -9890,114 +9900,115 @@ var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	19,  // 75: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
 	79,  // 76: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
 	80,  // 77: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	120, // 78: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	120, // 79: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	18,  // 80: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	85,  // 81: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	85,  // 82: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	86,  // 83: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	4,   // 84: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	6,   // 85: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	120, // 86: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	89,  // 87: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	120, // 88: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	91,  // 89: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	92,  // 90: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	93,  // 91: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	94,  // 92: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	95,  // 93: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	96,  // 94: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	97,  // 95: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	98,  // 96: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	99,  // 97: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	100, // 98: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	101, // 99: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	102, // 100: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	103, // 101: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	104, // 102: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	105, // 103: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	106, // 104: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	90,  // 105: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	60,  // 106: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
-	61,  // 107: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
-	112, // 108: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	113, // 109: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 110: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 111: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	120, // 112: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	19,  // 113: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	120, // 114: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	6,   // 115: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 116: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 117: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	120, // 118: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	120, // 119: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	5,   // 120: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	118, // 121: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	110, // 122: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	119, // 123: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	120, // 124: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	5,   // 125: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	111, // 126: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	6,   // 127: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	107, // 128: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	10,  // 129: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	14,  // 130: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	107, // 131: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	107, // 132: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	24,  // 133: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	26,  // 134: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	28,  // 135: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	30,  // 136: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	32,  // 137: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	34,  // 138: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	36,  // 139: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	38,  // 140: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	40,  // 141: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	43,  // 142: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	45,  // 143: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	50,  // 144: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	47,  // 145: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	52,  // 146: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	54,  // 147: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
-	62,  // 148: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	68,  // 149: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	70,  // 150: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	73,  // 151: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	75,  // 152: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	81,  // 153: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	83,  // 154: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	87,  // 155: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	108, // 156: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	25,  // 157: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	27,  // 158: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	29,  // 159: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	31,  // 160: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	33,  // 161: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	35,  // 162: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	37,  // 163: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	39,  // 164: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	41,  // 165: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	44,  // 166: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	46,  // 167: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	51,  // 168: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	48,  // 169: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	53,  // 170: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	55,  // 171: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
-	63,  // 172: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	69,  // 173: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	71,  // 174: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	74,  // 175: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	76,  // 176: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	82,  // 177: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	84,  // 178: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	88,  // 179: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	109, // 180: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	157, // [157:181] is the sub-list for method output_type
-	133, // [133:157] is the sub-list for method input_type
-	133, // [133:133] is the sub-list for extension type_name
-	133, // [133:133] is the sub-list for extension extendee
-	0,   // [0:133] is the sub-list for field type_name
+	58,  // 78: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
+	120, // 79: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	120, // 80: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	18,  // 81: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	85,  // 82: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	85,  // 83: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	86,  // 84: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	4,   // 85: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	6,   // 86: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	120, // 87: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	89,  // 88: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	120, // 89: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	91,  // 90: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	92,  // 91: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	93,  // 92: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	94,  // 93: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	95,  // 94: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	96,  // 95: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	97,  // 96: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	98,  // 97: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	99,  // 98: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	100, // 99: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	101, // 100: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	102, // 101: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	103, // 102: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	104, // 103: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	105, // 104: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	106, // 105: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	90,  // 106: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	60,  // 107: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
+	61,  // 108: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
+	112, // 109: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	113, // 110: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 111: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 112: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	120, // 113: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	19,  // 114: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	120, // 115: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	6,   // 116: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 117: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 118: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	120, // 119: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	120, // 120: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	5,   // 121: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	118, // 122: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	110, // 123: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	119, // 124: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	120, // 125: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	5,   // 126: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	111, // 127: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	6,   // 128: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	107, // 129: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	10,  // 130: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	14,  // 131: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	107, // 132: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	107, // 133: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	24,  // 134: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	26,  // 135: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	28,  // 136: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	30,  // 137: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	32,  // 138: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	34,  // 139: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	36,  // 140: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	38,  // 141: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	40,  // 142: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	43,  // 143: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	45,  // 144: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	50,  // 145: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	47,  // 146: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	52,  // 147: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	54,  // 148: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
+	62,  // 149: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	68,  // 150: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	70,  // 151: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	73,  // 152: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	75,  // 153: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	81,  // 154: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	83,  // 155: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	87,  // 156: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	108, // 157: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	25,  // 158: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	27,  // 159: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	29,  // 160: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	31,  // 161: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	33,  // 162: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	35,  // 163: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	37,  // 164: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	39,  // 165: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	41,  // 166: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	44,  // 167: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	46,  // 168: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	51,  // 169: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	48,  // 170: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	53,  // 171: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	55,  // 172: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
+	63,  // 173: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	69,  // 174: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	71,  // 175: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	74,  // 176: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	76,  // 177: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	82,  // 178: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	84,  // 179: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	88,  // 180: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	109, // 181: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	158, // [158:182] is the sub-list for method output_type
+	134, // [134:158] is the sub-list for method input_type
+	134, // [134:134] is the sub-list for extension type_name
+	134, // [134:134] is the sub-list for extension extendee
+	0,   // [0:134] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
