@@ -194,6 +194,13 @@ func (c Commands) Inspect(ctx context.Context, id string) (messages.Inspection, 
 	return request(ctx, c.Ask, messages.InspectCollector{ID: id})
 }
 
+// Usage is what collectors use, and groups together: those that are named (a group
+// with config.GroupMark before it), or all. Full asks for all that the system tells;
+// rate for the use of the processor in percent, which may take a quarter of a second.
+func (c Commands) Usage(ctx context.Context, full, rate bool, ids ...string) (messages.UsageReply, error) {
+	return request(ctx, c.Ask, messages.GetUsage{IDs: ids, Full: full, Rate: rate})
+}
+
 // Info is what is known about the supervisor itself. That it comes says that the
 // supervisor is well.
 func (c Commands) Info(ctx context.Context) (messages.SupervisorInfo, error) {

@@ -118,7 +118,7 @@ func (c *call) story(r messages.Run, before *messages.Run) string {
 		say("Crash %d: proctor crashes show %d tells more.", r.Crash, r.Crash)
 	}
 	if e := r.Exit; e != nil && r.PID != 0 {
-		say("It had used %s of processor time, and %s of memory at most.", duration(e.UserTime+e.SystemTime), bytesText(e.MaxRSS))
+		say("It had used %s of processor time, and %s of memory at most.", duration(e.UserTime+e.SystemTime), bytesText(max(e.MaxRSS, e.MemoryPeak)))
 		if len(e.Tail) > 0 && r.End != messages.EndOperator && r.End != messages.EndSupervisor {
 			say("Its last lines:")
 			for _, l := range e.Tail {

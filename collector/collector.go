@@ -55,6 +55,9 @@ type Options struct {
 	// not block.
 	Launched func(Launch)
 
+	// Meter, if set, is told of each process, so that what it uses can be measured.
+	Meter Meter
+
 	// Record, if set, makes the recording of what one process writes. Where it
 	// returns nil, Stdout and Stderr are given to the process. Notify is told
 	// what happens to output that cannot be stored; watch, if there is one, is given
@@ -64,6 +67,15 @@ type Options struct {
 	// Listen, if set, makes sockets on which processes tell of themselves; hear is
 	// told what is said. It opens nothing and must not block.
 	Listen func(hear func(notify.Message)) notify.Socket
+}
+
+// A Meter is told which process a collector has. Its methods must not block.
+type Meter interface {
+	// Began says that the collector has a process, since at.
+	Began(id string, incarnation uint64, p platform.Process, at time.Time)
+	// Ended says that it is over, and returns what it used in its last minute, if that
+	// was looked at.
+	Ended(id string, p platform.Process) []messages.Usage
 }
 
 // A Launch is a process that has just been executed.
@@ -319,6 +331,9 @@ func (c *collector) letGo() {
 	}
 	if c.process != nil {
 		c.process.Kill()
+		if meter := c.options.Meter; meter != nil {
+			meter.Ended(c.id, c.process)
+		}
 	}
 }
 
@@ -357,6 +372,9 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
+		if meter := c.options.Meter; meter != nil {
+			meter.Began(c.id, c.incarnation, c.process, c.startedAt)
+		}
 		if c.socket != nil { // what was said before is kept: only now it is known who is of the tree
 			c.socket.Attend(c.process.Holds)
 		}
@@ -457,6 +475,9 @@ func (c *collector) conclude(e *messages.Exit) {
 	if c.reload != nil {
 		c.endReload(&messages.Error{Kind: messages.InvalidState, State: c.state.Public(), Text: "it ended before it had reloaded"})
 	}
+	if meter := c.options.Meter; meter != nil && c.process != nil {
+		e.LastMinute = meter.Ended(c.id, c.process)
+	}
 	c.process, c.pid, c.startedAt, c.dying, c.recording, c.vacated = nil, 0, time.Time{}, nil, nil, false
 	if c.checks != nil {
 		c.checks.rest()
@@ -476,7 +497,7 @@ func (c *collector) exitOf(e platform.Exit) *messages.Exit {
 	exit := &messages.Exit{
 		Incarnation: c.incarnation, PID: c.pid,
 		Code: e.Code, CoreDumped: e.Core, OOMKills: e.OOM, At: time.Now(),
-		UserTime: e.UserTime, SystemTime: e.SystemTime, MaxRSS: e.MaxRSS,
+		UserTime: e.UserTime, SystemTime: e.SystemTime, MaxRSS: e.MaxRSS, MemoryPeak: e.MemoryPeak,
 	}
 	if e.Signal != 0 {
 		exit.Signal = e.Signal.Name()

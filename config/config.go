@@ -194,6 +194,9 @@ type Collector struct {
 	// ResourceLimits are what its processes may use at most.
 	ResourceLimits ResourceLimits
 
+	// Warn is what use of resources is told of.
+	Warn Warnings
+
 	// Output is what becomes of what it writes.
 	Output Output
 

@@ -84,6 +84,9 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	if c.CanReload() || c.hooked() {
 		fill(&c.HookTimeout, DefaultHookTimeout)
 	}
+	if c.Warn.Set() {
+		fill(&c.Warn.For, DefaultWarningTime)
+	}
 	c.Output = c.Output.under(pm.Output).WithDefaults()
 	return c
 }

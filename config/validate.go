@@ -217,6 +217,7 @@ func (f *findings) collector(id string, c Collector, pm ProcessManager) {
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
 	f.limits(key, c.ResourceLimits)
+	f.warnings(key, c)
 
 	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
 	if c.StopSignal != "" {

@@ -314,6 +314,8 @@ func Subject(command any) (op, id string) {
 		return "health", c.ID
 	case InspectCollector:
 		return "inspect", c.ID
+	case GetUsage:
+		return "usage", ""
 	case RecordDenial:
 		return "record denial", c.ID
 	case ApplyConfig, ReloadConfig:
@@ -514,7 +516,15 @@ type Exit struct {
 	// What it used, as far as the system tells.
 	UserTime   time.Duration
 	SystemTime time.Duration
-	MaxRSS     int64 // bytes
+	MaxRSS     int64 // bytes, of its largest process
+
+	// MemoryPeak is the most that all its processes had together, in bytes, where a
+	// cgroup tells; else 0.
+	MemoryPeak int64
+
+	// LastMinute is what it used then, the oldest first, if somebody had it looked at
+	// (config.Warnings). It is for who records how processes end: it does not travel.
+	LastMinute []Usage
 }
 
 // Success reports whether the process ran and ended by itself with code 0.

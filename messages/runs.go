@@ -199,6 +199,7 @@ type Crash struct {
 	Exit   Exit
 	Core   CoreDump
 	Output []string       // its last lines, of both streams
+	Usage  []Usage        // what it used in its last minute, the oldest first, if that was looked at
 	Others []OtherFailure // what else failed within a minute of it
 }
 

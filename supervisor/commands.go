@@ -56,6 +56,7 @@ func (s *supervisor) start(ctx actor.Context, m messages.StartCollector) {
 			c = s.add(ctx, m.ID, cfg)
 		}
 		c.config = cfg.WithDefaults(m.ID, s.manager)
+		s.warn(ctx, c)
 		s.stale = true
 	}
 	c.origin = s.asking.origin
@@ -252,6 +253,7 @@ func (s *supervisor) drop(ctx actor.Context, c *child) {
 	s.landed(c)
 	s.stopped(ctx, c)
 	s.refuse(ctx, slices.Collect(maps.Values(c.others)), c.id, messages.Error{Kind: messages.InvalidState, State: c.state(), Text: "it ended, and was removed"})
+	s.unwarn(c)
 	delete(s.children, c.id)
 	s.stale = true
 	ctx.Stop(c.pid)

@@ -178,6 +178,8 @@ func (c *Client) call(ctx context.Context, request proto.Message) (proto.Message
 		return c.rpc.ListCollectors(ctx, q)
 	case *pb.CheckHealthRequest:
 		return c.rpc.CheckHealth(ctx, q)
+	case *pb.GetUsageRequest:
+		return c.rpc.GetUsage(ctx, q)
 	case *pb.InspectCollectorRequest:
 		return c.rpc.InspectCollector(ctx, q)
 	case *pb.GetSupervisorRequest:

@@ -71,6 +71,15 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.CheckHealth{ID: m.Id}
 	case *pb.InspectCollectorRequest:
 		return messages.InspectCollector{ID: m.Id}
+	case *pb.GetUsageRequest:
+		for i, id := range m.Ids {
+			if len(id) > maxID {
+				d.problem(config.Element("ids", i), short(id), fmt.Sprintf("it has %d bytes; an id has 1 to 64", len(id)), "")
+			}
+		}
+		return messages.GetUsage{IDs: m.Ids, Full: m.Full, Rate: m.Rate}
+	case *pb.GetUsageResponse:
+		return decodeUsageReply(m)
 	case *pb.GetSupervisorRequest:
 		return messages.GetSupervisor{}
 	case *pb.GetGraphRequest:
@@ -300,7 +309,7 @@ func (d *decoder) collector(id string, c *pb.CollectorConfig) config.Collector {
 		Autostart:        c.Autostart,
 		User:             c.User, UnixGroup: c.UnixGroup, SupplementaryGroups: decodeList(c.SupplementaryGroups), ResourceLimits: d.limits(key("resource_limits"), c.ResourceLimits),
 		Readiness: config.Readiness(c.Readiness), StartupTimeout: d.seconds(key("startup_timeout_seconds"), c.StartupTimeoutSeconds),
-		Activity: d.activity(key("activity"), c.Activity),
+		Activity: d.activity(key("activity"), c.Activity), Warn: d.warnings(key("warn"), c.Warn),
 		Liveness: d.probe(key("liveness"), c.Liveness), ReadinessProbe: d.probe(key("readiness_probe"), c.ReadinessProbe),
 		StartupProbe: d.probe(key("startup_probe"), c.StartupProbe), RestartOnUnhealthy: decodeSwitch(c.RestartOnUnhealthy),
 		ReadinessFD: d.count(key("readiness_fd"), c.ReadinessFd), ReadinessPattern: c.ReadinessPattern, Notify: decodeSwitch(c.Notify),
@@ -359,6 +368,16 @@ func (d *decoder) activity(at string, a *pb.Activity) config.Activity {
 		Source: config.ActivitySource(a.GetSource()), URL: a.GetUrl(), Metric: a.GetMetric(),
 		MaxSilence: d.seconds(at+".max_silence_seconds", a.GetMaxSilenceSeconds()), MinPerMinute: d.count(at+".min_per_minute", a.GetMinPerMinute()),
 		RestartOnSilence: a.GetRestartOnSilence(),
+	}
+}
+
+func (d *decoder) warnings(at string, w *pb.UsageWarnings) config.Warnings {
+	if w == nil {
+		return config.Warnings{}
+	}
+	return config.Warnings{
+		MemoryPercent: d.count(at+".memory_percent", w.MemoryPercent), CPUPercent: d.count(at+".cpu_percent", w.CpuPercent),
+		TasksPercent: d.count(at+".tasks_percent", w.TasksPercent), For: d.optionalSeconds(at+".for_seconds", w.ForSeconds, config.None),
 	}
 }
 
@@ -441,7 +460,7 @@ func (d *decoder) exit(e *pb.Exit) *messages.Exit {
 	return &messages.Exit{
 		Incarnation: e.Incarnation, PID: int(e.Pid), Code: code, Signal: e.Signal, CoreDumped: e.CoreDumped, Forced: e.Forced,
 		At: decodeTime(e.At), Ran: fromSeconds(e.RanSeconds), SpawnError: e.SpawnError, Fault: e.Fault, Tail: e.Tail,
-		UserTime: fromSeconds(e.UserTimeSeconds), SystemTime: fromSeconds(e.SystemTimeSeconds), MaxRSS: e.MaxRssBytes,
+		UserTime: fromSeconds(e.UserTimeSeconds), SystemTime: fromSeconds(e.SystemTimeSeconds), MaxRSS: e.MaxRssBytes, MemoryPeak: e.MemoryPeakBytes,
 		OOMKills: int(e.OomKills), Unhealthy: e.Unhealthy, Illness: messages.Illness(max(0, min(e.Illness, messages.NumIllnesses-1))),
 	}
 }
@@ -589,6 +608,16 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 		e.Fact = messages.HookFailed{Hook: f.HookFailed.GetHook(), Reason: f.HookFailed.GetReason()}
 	case *pb.Event_NotifyRefused:
 		e.Fact = messages.NotifyRefused{Reason: f.NotifyRefused.GetReason()}
+	case *pb.Event_UsageHigh:
+		u := f.UsageHigh
+		e.Fact = messages.UsageHigh{
+			Resource: u.GetResource(), Percent: u.GetPercent(), Threshold: int(u.GetThreshold()), Used: u.GetUsed(), Limit: u.GetLimit(), For: fromSeconds(u.GetForSeconds()),
+		}
+	case *pb.Event_UsageNormal:
+		u := f.UsageNormal
+		e.Fact = messages.UsageNormal{
+			Resource: u.GetResource(), Percent: u.GetPercent(), Threshold: int(u.GetThreshold()), Lasted: fromSeconds(u.GetLastedSeconds()), Ended: u.GetEnded(),
+		}
 	case *pb.Event_GroupRestarting:
 		g := f.GroupRestarting
 		e.Fact = messages.GroupRestarting{

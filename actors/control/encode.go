@@ -58,6 +58,10 @@ func encode(message any) proto.Message {
 		return &pb.CheckHealthRequest{Id: m.ID}
 	case messages.InspectCollector:
 		return &pb.InspectCollectorRequest{Id: m.ID}
+	case messages.GetUsage:
+		return &pb.GetUsageRequest{Ids: texts(m.IDs), Full: m.Full, Rate: m.Rate}
+	case messages.UsageReply:
+		return encodeUsageReply(m)
 	case messages.GetSupervisor:
 		return &pb.GetSupervisorRequest{}
 	case messages.GetGraph:
@@ -245,7 +249,7 @@ func encodeCollector(c config.Collector) *pb.CollectorConfig {
 		RetryFailedAfterSeconds: c.RetryFailedAfter.Seconds(), Autostart: c.Autostart,
 		User: text(c.User), UnixGroup: text(c.UnixGroup), SupplementaryGroups: encodeList(c.SupplementaryGroups), ResourceLimits: encodeLimits(c.ResourceLimits),
 		Readiness: text(string(c.Readiness)), StartupTimeoutSeconds: c.StartupTimeout.Seconds(),
-		Activity: encodeActivity(c.Activity),
+		Activity: encodeActivity(c.Activity), Warn: encodeWarnings(c.Warn),
 		Liveness: encodeProbe(c.Liveness), ReadinessProbe: encodeProbe(c.ReadinessProbe), StartupProbe: encodeProbe(c.StartupProbe),
 		RestartOnUnhealthy: encodeSwitch(c.RestartOnUnhealthy),
 		ReadinessFd:        int32(c.ReadinessFD), ReadinessPattern: text(c.ReadinessPattern), Notify: encodeSwitch(c.Notify),
@@ -315,6 +319,15 @@ func encodeActivity(a config.Activity) *pb.Activity {
 	}
 }
 
+func encodeWarnings(w config.Warnings) *pb.UsageWarnings {
+	if w == (config.Warnings{}) {
+		return nil
+	}
+	return &pb.UsageWarnings{
+		MemoryPercent: int32(w.MemoryPercent), CpuPercent: int32(w.CPUPercent), TasksPercent: int32(w.TasksPercent), ForSeconds: optional(w.For, config.None, inSeconds),
+	}
+}
+
 func encodeProbe(p config.Probe) *pb.Probe {
 	w := &pb.Probe{
 		Exec: encodeList(p.Exec), Http: text(p.HTTP), Tcp: text(p.TCP), Grpc: text(p.GRPC), Unix: text(p.Unix),
@@ -360,7 +373,7 @@ func encodeExit(e *messages.Exit) *pb.Exit {
 		// Windows has exit codes up to 32 bits without a sign.
 		Incarnation: e.Incarnation, Pid: uint32(e.PID), Code: int32(uint32(e.Code)), Signal: text(e.Signal), CoreDumped: e.CoreDumped,
 		Forced: e.Forced, At: encodeTime(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: text(e.SpawnError), Fault: text(e.Fault),
-		Tail: texts(e.Tail), UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRssBytes: e.MaxRSS,
+		Tail: texts(e.Tail), UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRssBytes: e.MaxRSS, MemoryPeakBytes: e.MemoryPeak,
 		OomKills: int32(e.OOMKills), Unhealthy: text(e.Unhealthy), Illness: pb.Illness(e.Illness),
 	}
 }
@@ -497,6 +510,14 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_HookFailed{HookFailed: &pb.HookFailed{Hook: text(f.Hook), Reason: text(f.Reason)}}
 	case messages.NotifyRefused:
 		w.Fact = &pb.Event_NotifyRefused{NotifyRefused: &pb.NotifyRefused{Reason: text(f.Reason)}}
+	case messages.UsageHigh:
+		w.Fact = &pb.Event_UsageHigh{UsageHigh: &pb.UsageHigh{
+			Resource: text(f.Resource), Percent: f.Percent, Threshold: int32(f.Threshold), Used: f.Used, Limit: f.Limit, ForSeconds: f.For.Seconds(),
+		}}
+	case messages.UsageNormal:
+		w.Fact = &pb.Event_UsageNormal{UsageNormal: &pb.UsageNormal{
+			Resource: text(f.Resource), Percent: f.Percent, Threshold: int32(f.Threshold), LastedSeconds: f.Lasted.Seconds(), Ended: f.Ended,
+		}}
 	case messages.GroupRestarting:
 		w.Fact = &pb.Event_GroupRestarting{GroupRestarting: &pb.GroupRestarting{
 			Child: text(f.Child), Cause: text(f.Cause), Collectors: texts(f.Collectors), AfterSeconds: f.After.Seconds(), Left: int32(f.Left),

@@ -42,6 +42,9 @@ func encodeCrash(c *messages.Crash) *pb.Crash {
 		Core:   &pb.CoreDump{Path: text(c.Core.Path), SizeBytes: c.Core.Size, Note: text(c.Core.Note)},
 		Output: texts(c.Output),
 	}
+	for i := range c.Usage {
+		w.Usage = append(w.Usage, encodeUsage(&c.Usage[i]))
+	}
 	for _, r := range c.Recent {
 		w.Recent = append(w.Recent, &pb.CrashedRun{Id: text(r.ID), Instance: text(r.Instance), Incarnation: r.Incarnation, Pid: uint32(r.PID), At: encodeTime(r.At)})
 	}
@@ -61,6 +64,9 @@ func (d *decoder) crash(w *pb.Crash) messages.Crash {
 	}
 	if exit := d.exit(w.GetExit()); exit != nil {
 		c.Exit = *exit
+	}
+	for _, u := range w.GetUsage() {
+		c.Usage = append(c.Usage, decodeUsage(u))
 	}
 	for _, r := range w.GetRecent() {
 		c.Recent = append(c.Recent, messages.CrashedRun{ID: r.Id, Instance: r.Instance, Incarnation: r.Incarnation, PID: int(r.Pid), At: decodeTime(r.At)})

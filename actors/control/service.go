@@ -141,6 +141,10 @@ func (s *service) GetGraph(ctx context.Context, q *pb.GetGraphRequest) (*pb.GetG
 	return answer[*pb.GetGraphResponse](ctx, s, q)
 }
 
+func (s *service) GetUsage(ctx context.Context, q *pb.GetUsageRequest) (*pb.GetUsageResponse, error) {
+	return answer[*pb.GetUsageResponse](ctx, s, q)
+}
+
 func (s *service) GetSupervisor(ctx context.Context, q *pb.GetSupervisorRequest) (*pb.GetSupervisorResponse, error) {
 	return answer[*pb.GetSupervisorResponse](ctx, s, q)
 }

@@ -39,7 +39,7 @@ func needs(command any) role {
 		return operator
 	case messages.InspectCollector: // it shows environments, where secrets are
 		return operator
-	case messages.GetStatus, messages.ListCollectors, messages.CheckHealth, messages.GetSupervisor, messages.GetGraph, messages.DescribeActors,
+	case messages.GetStatus, messages.ListCollectors, messages.GetUsage, messages.CheckHealth, messages.GetSupervisor, messages.GetGraph, messages.DescribeActors,
 		messages.GetRuns, messages.ListCrashes, messages.GetCrash:
 		return viewer
 	}

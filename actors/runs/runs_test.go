@@ -436,3 +436,22 @@ func TestARunThatWentWithAnotherIsFollowedByARestart(t *testing.T) {
 		t.Errorf("%+v", r[0])
 	}
 }
+
+func TestACrashReportHasWhatWasUsedInTheLastMinute(t *testing.T) {
+	dir := t.TempDir()
+	w := newTeller(t, dir, Limits{})
+	w.launch("web", 1)
+	used := []messages.Usage{
+		{At: w.at.UTC(), Known: messages.HasMemory | messages.HasTasks, Source: "cgroup v2", Memory: 100 << 20, Tasks: 3},
+		{At: w.at.Add(time.Second).UTC(), Known: messages.HasMemory | messages.HasTasks, Source: "cgroup v2", Memory: 190 << 20, Tasks: 4},
+	}
+	w.exit("web", messages.Exit{Incarnation: 1, Code: -1, Signal: "SIGKILL", OOMKills: 1, MemoryPeak: 200 << 20, LastMinute: used}, false)
+	if r := w.runs("web", 1); len(r) != 1 || r[0].Exit.MemoryPeak != 200<<20 || r[0].Exit.LastMinute != nil {
+		t.Errorf("%+v", r)
+	}
+	w.store.Close()
+	crashes := newTeller(t, dir, Limits{}).crashes()
+	if len(crashes) != 1 || len(crashes[0].Usage) != 2 || crashes[0].Usage[1].Memory != used[1].Memory || !crashes[0].Usage[1].Has(messages.HasTasks) || crashes[0].Exit.LastMinute != nil {
+		t.Errorf("%+v", crashes)
+	}
+}

@@ -254,6 +254,7 @@ func (w *worker) exited(h *history, e messages.Event, f messages.Exited) {
 			run.Crash = w.crash(h, run)
 		}
 	}
+	exit.LastMinute = nil // that is for the crash report
 	w.dirty[r] = h
 }
 

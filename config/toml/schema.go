@@ -168,6 +168,7 @@ var collectorKeys = keyTable[col]{
 		words("supplementary_groups", "other groups that it is in, names or numbers; default: the user's",
 			func(c *col) *[]string { return &c.SupplementaryGroups }).also("supplementarygroups", "groups"),
 		nested("resource_limits", limitKeys, func(c *col) *config.ResourceLimits { return &c.ResourceLimits }).also("limits", "resources", "resource_limit"),
+		nested("warn", warnKeys, func(c *col) *config.Warnings { return &c.Warn }).also("warnings", "thresholds", "alerts", "usage_warnings"),
 		word("kind", `"service" (the default) is to run on, "task" to run once, to its end`,
 			func(c *col) *config.Kind { return &c.Kind }),
 		exitCodes("success_exit_codes", "exit codes, and signals by name, that count as success beside 0",
@@ -179,6 +180,22 @@ var collectorKeys = keyTable[col]{
 		flag("autostart", "start with the supervisor; default true",
 			func(c *col) *bool { return &c.Autostart }).also("auto_start", "enabled"),
 		nested("output", ownOutputKeys, func(c *col) *config.Output { return &c.Output }).also("log", "logs", "logging", "stdout", "stderr", "stdout_logfile", "standardoutput"),
+	},
+}
+
+type warning = config.Warnings
+
+var warnKeys = keyTable[warning]{
+	title: "[collectors.<id>.warn]",
+	keys: []key[warning]{
+		count("memory_percent", "part of its memory limit, in percent, above which an event tells of it", noWarning,
+			func(w *warning) *int { return &w.MemoryPercent }).also("memory_warn_percent", "memory"),
+		count("cpu_percent", "processor time, in percent of one processor, above which an event tells of it", noWarning,
+			func(w *warning) *int { return &w.CPUPercent }).also("cpu_warn_percent", "cpu"),
+		count("tasks_percent", "part of tasks_max, in percent, above which an event tells of it", noWarning,
+			func(w *warning) *int { return &w.TasksPercent }).also("tasks_warn_percent", "tasks"),
+		seconds("for_seconds", "time that it has to last; 0 is at once; default 60", zeroTime,
+			func(w *warning) *time.Duration { return &w.For }).also("for", "memory_warn_seconds", "seconds"),
 	},
 }
 
@@ -272,6 +289,8 @@ type lim = config.ResourceLimits
 var (
 	noLimit  = zero[int]{refuse: "leave it out for no limit"}
 	zeroSize = zero[int]{means: config.None}
+
+	noWarning = zero[int]{refuse: "use 1 or more, or leave it out for no warning"}
 )
 
 var limitKeys = keyTable[lim]{

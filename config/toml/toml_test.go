@@ -86,6 +86,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 					CPUPercent: 150, CPUWeight: 50, MemoryMaxMB: 200, MemoryHighMB: 150, SwapMaxMB: config.None, TasksMax: 64,
 					OpenFiles: 1024, CoreMB: config.None, Nice: -5, OOMScoreAdjust: 500, CPUAffinity: []int{0, 1}, Required: true,
 				},
+				Warn: config.Warnings{MemoryPercent: 90, CPUPercent: 120, TasksPercent: 80, For: 30 * time.Second},
 
 				Readiness:          config.ReadyLog,
 				ReadinessPattern:   "^ready",

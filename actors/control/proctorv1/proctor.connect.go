@@ -85,6 +85,8 @@ const (
 	// ProctorServiceInspectCollectorProcedure is the fully-qualified name of the ProctorService's
 	// InspectCollector RPC.
 	ProctorServiceInspectCollectorProcedure = "/proctor.v1.ProctorService/InspectCollector"
+	// ProctorServiceGetUsageProcedure is the fully-qualified name of the ProctorService's GetUsage RPC.
+	ProctorServiceGetUsageProcedure = "/proctor.v1.ProctorService/GetUsage"
 	// ProctorServiceGetSupervisorProcedure is the fully-qualified name of the ProctorService's
 	// GetSupervisor RPC.
 	ProctorServiceGetSupervisorProcedure = "/proctor.v1.ProctorService/GetSupervisor"
@@ -147,6 +149,9 @@ type ProctorServiceClient interface {
 	// InspectCollector says everything that is known about one collector, the
 	// configuration in force with its environment among it.
 	InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error)
+	// GetUsage says what collectors use: processor, memory and the like, and groups the
+	// sum of it. Nothing is measured without being asked for.
+	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
 	// GetSupervisor says what is known about the supervisor itself.
 	GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error)
 	// DescribeActors says what the actors are doing, for people who look for a fault.
@@ -285,6 +290,13 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getUsage: connect.NewClient[GetUsageRequest, GetUsageResponse](
+			httpClient,
+			baseURL+ProctorServiceGetUsageProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("GetUsage")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		getSupervisor: connect.NewClient[GetSupervisorRequest, GetSupervisorResponse](
 			httpClient,
 			baseURL+ProctorServiceGetSupervisorProcedure,
@@ -365,6 +377,7 @@ type proctorServiceClient struct {
 	checkHealth      *connect.Client[CheckHealthRequest, CheckHealthResponse]
 	getGraph         *connect.Client[GetGraphRequest, GetGraphResponse]
 	inspectCollector *connect.Client[InspectCollectorRequest, InspectCollectorResponse]
+	getUsage         *connect.Client[GetUsageRequest, GetUsageResponse]
 	getSupervisor    *connect.Client[GetSupervisorRequest, GetSupervisorResponse]
 	describeActors   *connect.Client[DescribeActorsRequest, DescribeActorsResponse]
 	getRuns          *connect.Client[GetRunsRequest, GetRunsResponse]
@@ -520,6 +533,15 @@ func (c *proctorServiceClient) InspectCollector(ctx context.Context, req *Inspec
 	return nil, err
 }
 
+// GetUsage calls proctor.v1.ProctorService.GetUsage.
+func (c *proctorServiceClient) GetUsage(ctx context.Context, req *GetUsageRequest) (*GetUsageResponse, error) {
+	response, err := c.getUsage.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // GetSupervisor calls proctor.v1.ProctorService.GetSupervisor.
 func (c *proctorServiceClient) GetSupervisor(ctx context.Context, req *GetSupervisorRequest) (*GetSupervisorResponse, error) {
 	response, err := c.getSupervisor.CallUnary(ctx, connect.NewRequest(req))
@@ -629,6 +651,9 @@ type ProctorServiceHandler interface {
 	// InspectCollector says everything that is known about one collector, the
 	// configuration in force with its environment among it.
 	InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error)
+	// GetUsage says what collectors use: processor, memory and the like, and groups the
+	// sum of it. Nothing is measured without being asked for.
+	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
 	// GetSupervisor says what is known about the supervisor itself.
 	GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error)
 	// DescribeActors says what the actors are doing, for people who look for a fault.
@@ -763,6 +788,13 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	proctorServiceGetUsageHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceGetUsageProcedure,
+		svc.GetUsage,
+		connect.WithSchema(proctorServiceMethods.ByName("GetUsage")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	proctorServiceGetSupervisorHandler := connect.NewUnaryHandlerSimple(
 		ProctorServiceGetSupervisorProcedure,
 		svc.GetSupervisor,
@@ -856,6 +888,8 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceGetGraphHandler.ServeHTTP(w, r)
 		case ProctorServiceInspectCollectorProcedure:
 			proctorServiceInspectCollectorHandler.ServeHTTP(w, r)
+		case ProctorServiceGetUsageProcedure:
+			proctorServiceGetUsageHandler.ServeHTTP(w, r)
 		case ProctorServiceGetSupervisorProcedure:
 			proctorServiceGetSupervisorHandler.ServeHTTP(w, r)
 		case ProctorServiceDescribeActorsProcedure:
@@ -945,6 +979,10 @@ func (UnimplementedProctorServiceHandler) GetGraph(context.Context, *GetGraphReq
 
 func (UnimplementedProctorServiceHandler) InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.InspectCollector is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.GetUsage is not implemented"))
 }
 
 func (UnimplementedProctorServiceHandler) GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error) {

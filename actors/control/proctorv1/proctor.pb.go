@@ -975,22 +975,23 @@ type CollectorConfig struct {
 	WatchdogSeconds       float64 `protobuf:"fixed64,63,opt,name=watchdog_seconds,json=watchdogSeconds,proto3" json:"watchdog_seconds,omitempty"`
 	WatchdogSignal        string  `protobuf:"bytes,64,opt,name=watchdog_signal,json=watchdogSignal,proto3" json:"watchdog_signal,omitempty"`
 	// The Unix group that it runs as, a name or a number.
-	UnixGroup          string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
-	Significant        bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
-	Requires           []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
-	Wants              []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
-	After              []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
-	Activity           *Activity     `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
-	StopSequence       []*StopStep   `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
-	ReloadSignal       string        `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
-	ReloadNotify       bool          `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
-	PreStart           []string      `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
-	PostStart          []string      `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
-	PreStop            []string      `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
-	PostExit           []string      `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
-	StopCommand        []string      `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
-	ReloadCommand      []string      `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
-	HookTimeoutSeconds float64       `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
+	UnixGroup          string         `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
+	Significant        bool           `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
+	Requires           []*Dependency  `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants              []string       `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
+	After              []*Dependency  `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
+	Activity           *Activity      `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
+	StopSequence       []*StopStep    `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
+	ReloadSignal       string         `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
+	ReloadNotify       bool           `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
+	PreStart           []string       `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
+	PostStart          []string       `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
+	PreStop            []string       `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
+	PostExit           []string       `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
+	StopCommand        []string       `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
+	ReloadCommand      []string       `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
+	HookTimeoutSeconds float64        `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
+	Warn               *UsageWarnings `protobuf:"bytes,90,opt,name=warn,proto3" json:"warn,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1396,6 +1397,87 @@ func (x *CollectorConfig) GetHookTimeoutSeconds() float64 {
 	return 0
 }
 
+func (x *CollectorConfig) GetWarn() *UsageWarnings {
+	if x != nil {
+		return x.Warn
+	}
+	return nil
+}
+
+// UsageWarnings say how much of something a collector may use, for how long, before
+// an event tells of it.
+type UsageWarnings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of its memory limit.
+	MemoryPercent int32 `protobuf:"varint,1,opt,name=memory_percent,json=memoryPercent,proto3" json:"memory_percent,omitempty"`
+	// Of one processor.
+	CpuPercent int32 `protobuf:"varint,2,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`
+	// Of tasks_max.
+	TasksPercent int32 `protobuf:"varint,3,opt,name=tasks_percent,json=tasksPercent,proto3" json:"tasks_percent,omitempty"`
+	// Zero: one look is enough.
+	ForSeconds    *float64 `protobuf:"fixed64,4,opt,name=for_seconds,json=forSeconds,proto3,oneof" json:"for_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageWarnings) Reset() {
+	*x = UsageWarnings{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageWarnings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageWarnings) ProtoMessage() {}
+
+func (x *UsageWarnings) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageWarnings.ProtoReflect.Descriptor instead.
+func (*UsageWarnings) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UsageWarnings) GetMemoryPercent() int32 {
+	if x != nil {
+		return x.MemoryPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetCpuPercent() int32 {
+	if x != nil {
+		return x.CpuPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetTasksPercent() int32 {
+	if x != nil {
+		return x.TasksPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetForSeconds() float64 {
+	if x != nil && x.ForSeconds != nil {
+		return *x.ForSeconds
+	}
+	return 0
+}
+
 // Activity is what a collector has to yield.
 type Activity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1412,7 +1494,7 @@ type Activity struct {
 
 func (x *Activity) Reset() {
 	*x = Activity{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1506,7 @@ func (x *Activity) String() string {
 func (*Activity) ProtoMessage() {}
 
 func (x *Activity) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1519,7 @@ func (x *Activity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Activity.ProtoReflect.Descriptor instead.
 func (*Activity) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Activity) GetSource() string {
@@ -1494,7 +1576,7 @@ type StopStep struct {
 
 func (x *StopStep) Reset() {
 	*x = StopStep{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1588,7 @@ func (x *StopStep) String() string {
 func (*StopStep) ProtoMessage() {}
 
 func (x *StopStep) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1601,7 @@ func (x *StopStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopStep.ProtoReflect.Descriptor instead.
 func (*StopStep) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StopStep) GetSignal() string {
@@ -1548,7 +1630,7 @@ type Dependency struct {
 
 func (x *Dependency) Reset() {
 	*x = Dependency{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1642,7 @@ func (x *Dependency) String() string {
 func (*Dependency) ProtoMessage() {}
 
 func (x *Dependency) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1655,7 @@ func (x *Dependency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
 func (*Dependency) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Dependency) GetId() string {
@@ -1610,7 +1692,7 @@ type GroupConfig struct {
 
 func (x *GroupConfig) Reset() {
 	*x = GroupConfig{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1704,7 @@ func (x *GroupConfig) String() string {
 func (*GroupConfig) ProtoMessage() {}
 
 func (x *GroupConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1717,7 @@ func (x *GroupConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupConfig.ProtoReflect.Descriptor instead.
 func (*GroupConfig) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GroupConfig) GetParent() string {
@@ -1709,7 +1791,7 @@ type ResourceLimits struct {
 
 func (x *ResourceLimits) Reset() {
 	*x = ResourceLimits{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1803,7 @@ func (x *ResourceLimits) String() string {
 func (*ResourceLimits) ProtoMessage() {}
 
 func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1816,7 @@ func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceLimits.ProtoReflect.Descriptor instead.
 func (*ResourceLimits) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResourceLimits) GetCpuPercent() int32 {
@@ -1840,7 +1922,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1934,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +1947,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Probe) GetExec() *StringList {
@@ -1959,7 +2041,7 @@ type ProcessManagerConfig struct {
 
 func (x *ProcessManagerConfig) Reset() {
 	*x = ProcessManagerConfig{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +2053,7 @@ func (x *ProcessManagerConfig) String() string {
 func (*ProcessManagerConfig) ProtoMessage() {}
 
 func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +2066,7 @@ func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessManagerConfig.ProtoReflect.Descriptor instead.
 func (*ProcessManagerConfig) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProcessManagerConfig) GetCollectorBinaries() map[string]string {
@@ -2085,7 +2167,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2179,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2192,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Config) GetProcessManager() *ProcessManagerConfig {
@@ -2169,14 +2251,16 @@ type Exit struct {
 	// Why it was ended without being asked for, if it did not work.
 	Unhealthy string `protobuf:"bytes,16,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
 	// Of what kind that is.
-	Illness       Illness `protobuf:"varint,40,opt,name=illness,proto3,enum=proctor.v1.Illness" json:"illness,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Illness Illness `protobuf:"varint,40,opt,name=illness,proto3,enum=proctor.v1.Illness" json:"illness,omitempty"`
+	// The most that all its processes had together, where a cgroup tells.
+	MemoryPeakBytes int64 `protobuf:"varint,60,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2272,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2285,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Exit) GetIncarnation() uint64 {
@@ -2323,6 +2407,13 @@ func (x *Exit) GetIllness() Illness {
 	return Illness_ILLNESS_UNSPECIFIED
 }
 
+func (x *Exit) GetMemoryPeakBytes() int64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
 // Totals count what has happened to a collector since it is known.
 type Totals struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -2343,7 +2434,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2446,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2459,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Totals) GetStarts() uint64 {
@@ -2477,7 +2568,7 @@ type CollectorStatus struct {
 
 func (x *CollectorStatus) Reset() {
 	*x = CollectorStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2489,7 +2580,7 @@ func (x *CollectorStatus) String() string {
 func (*CollectorStatus) ProtoMessage() {}
 
 func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2502,7 +2593,7 @@ func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatus.ProtoReflect.Descriptor instead.
 func (*CollectorStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CollectorStatus) GetId() string {
@@ -2652,7 +2743,7 @@ type Said struct {
 
 func (x *Said) Reset() {
 	*x = Said{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2664,7 +2755,7 @@ func (x *Said) String() string {
 func (*Said) ProtoMessage() {}
 
 func (x *Said) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2677,7 +2768,7 @@ func (x *Said) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Said.ProtoReflect.Descriptor instead.
 func (*Said) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Said) GetStatus() string {
@@ -2755,7 +2846,7 @@ type GroupStatus struct {
 
 func (x *GroupStatus) Reset() {
 	*x = GroupStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +2858,7 @@ func (x *GroupStatus) String() string {
 func (*GroupStatus) ProtoMessage() {}
 
 func (x *GroupStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +2871,7 @@ func (x *GroupStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
 func (*GroupStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GroupStatus) GetName() string {
@@ -2860,7 +2951,7 @@ type StartCollectorRequest struct {
 
 func (x *StartCollectorRequest) Reset() {
 	*x = StartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +2963,7 @@ func (x *StartCollectorRequest) String() string {
 func (*StartCollectorRequest) ProtoMessage() {}
 
 func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,7 +2976,7 @@ func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StartCollectorRequest) GetId() string {
@@ -2921,7 +3012,7 @@ type StartCollectorResponse struct {
 
 func (x *StartCollectorResponse) Reset() {
 	*x = StartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3024,7 @@ func (x *StartCollectorResponse) String() string {
 func (*StartCollectorResponse) ProtoMessage() {}
 
 func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3037,7 @@ func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartCollectorResponse) GetId() string {
@@ -2984,7 +3075,7 @@ type StopCollectorRequest struct {
 
 func (x *StopCollectorRequest) Reset() {
 	*x = StopCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2996,7 +3087,7 @@ func (x *StopCollectorRequest) String() string {
 func (*StopCollectorRequest) ProtoMessage() {}
 
 func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3009,7 +3100,7 @@ func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StopCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StopCollectorRequest) GetId() string {
@@ -3044,7 +3135,7 @@ type StopCollectorResponse struct {
 
 func (x *StopCollectorResponse) Reset() {
 	*x = StopCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3147,7 @@ func (x *StopCollectorResponse) String() string {
 func (*StopCollectorResponse) ProtoMessage() {}
 
 func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3160,7 @@ func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StopCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopCollectorResponse) GetId() string {
@@ -3097,7 +3188,7 @@ type RestartCollectorRequest struct {
 
 func (x *RestartCollectorRequest) Reset() {
 	*x = RestartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3200,7 @@ func (x *RestartCollectorRequest) String() string {
 func (*RestartCollectorRequest) ProtoMessage() {}
 
 func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3213,7 @@ func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RestartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RestartCollectorRequest) GetId() string {
@@ -3151,7 +3242,7 @@ type RestartCollectorResponse struct {
 
 func (x *RestartCollectorResponse) Reset() {
 	*x = RestartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3163,7 +3254,7 @@ func (x *RestartCollectorResponse) String() string {
 func (*RestartCollectorResponse) ProtoMessage() {}
 
 func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3176,7 +3267,7 @@ func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RestartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestartCollectorResponse) GetId() string {
@@ -3210,7 +3301,7 @@ type PauseCollectorRequest struct {
 
 func (x *PauseCollectorRequest) Reset() {
 	*x = PauseCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3222,7 +3313,7 @@ func (x *PauseCollectorRequest) String() string {
 func (*PauseCollectorRequest) ProtoMessage() {}
 
 func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3235,7 +3326,7 @@ func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorRequest.ProtoReflect.Descriptor instead.
 func (*PauseCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PauseCollectorRequest) GetId() string {
@@ -3255,7 +3346,7 @@ type PauseCollectorResponse struct {
 
 func (x *PauseCollectorResponse) Reset() {
 	*x = PauseCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3267,7 +3358,7 @@ func (x *PauseCollectorResponse) String() string {
 func (*PauseCollectorResponse) ProtoMessage() {}
 
 func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3280,7 +3371,7 @@ func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorResponse.ProtoReflect.Descriptor instead.
 func (*PauseCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PauseCollectorResponse) GetId() string {
@@ -3300,7 +3391,7 @@ type ResumeCollectorRequest struct {
 
 func (x *ResumeCollectorRequest) Reset() {
 	*x = ResumeCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3403,7 @@ func (x *ResumeCollectorRequest) String() string {
 func (*ResumeCollectorRequest) ProtoMessage() {}
 
 func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,7 +3416,7 @@ func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResumeCollectorRequest) GetId() string {
@@ -3345,7 +3436,7 @@ type ResumeCollectorResponse struct {
 
 func (x *ResumeCollectorResponse) Reset() {
 	*x = ResumeCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3357,7 +3448,7 @@ func (x *ResumeCollectorResponse) String() string {
 func (*ResumeCollectorResponse) ProtoMessage() {}
 
 func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3370,7 +3461,7 @@ func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResumeCollectorResponse) GetId() string {
@@ -3394,7 +3485,7 @@ type SignalCollectorRequest struct {
 
 func (x *SignalCollectorRequest) Reset() {
 	*x = SignalCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3406,7 +3497,7 @@ func (x *SignalCollectorRequest) String() string {
 func (*SignalCollectorRequest) ProtoMessage() {}
 
 func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3419,7 +3510,7 @@ func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorRequest.ProtoReflect.Descriptor instead.
 func (*SignalCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SignalCollectorRequest) GetId() string {
@@ -3453,7 +3544,7 @@ type SignalCollectorResponse struct {
 
 func (x *SignalCollectorResponse) Reset() {
 	*x = SignalCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3556,7 @@ func (x *SignalCollectorResponse) String() string {
 func (*SignalCollectorResponse) ProtoMessage() {}
 
 func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3569,7 @@ func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorResponse.ProtoReflect.Descriptor instead.
 func (*SignalCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SignalCollectorResponse) GetId() string {
@@ -3498,7 +3589,7 @@ type ReloadCollectorRequest struct {
 
 func (x *ReloadCollectorRequest) Reset() {
 	*x = ReloadCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3510,7 +3601,7 @@ func (x *ReloadCollectorRequest) String() string {
 func (*ReloadCollectorRequest) ProtoMessage() {}
 
 func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3523,7 +3614,7 @@ func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ReloadCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReloadCollectorRequest) GetId() string {
@@ -3543,7 +3634,7 @@ type ReloadCollectorResponse struct {
 
 func (x *ReloadCollectorResponse) Reset() {
 	*x = ReloadCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3555,7 +3646,7 @@ func (x *ReloadCollectorResponse) String() string {
 func (*ReloadCollectorResponse) ProtoMessage() {}
 
 func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3568,7 +3659,7 @@ func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ReloadCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReloadCollectorResponse) GetId() string {
@@ -3590,7 +3681,7 @@ type SendHeartbeatRequest struct {
 
 func (x *SendHeartbeatRequest) Reset() {
 	*x = SendHeartbeatRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3602,7 +3693,7 @@ func (x *SendHeartbeatRequest) String() string {
 func (*SendHeartbeatRequest) ProtoMessage() {}
 
 func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3615,7 +3706,7 @@ func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SendHeartbeatRequest) GetId() string {
@@ -3642,7 +3733,7 @@ type SendHeartbeatResponse struct {
 
 func (x *SendHeartbeatResponse) Reset() {
 	*x = SendHeartbeatResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +3745,7 @@ func (x *SendHeartbeatResponse) String() string {
 func (*SendHeartbeatResponse) ProtoMessage() {}
 
 func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +3758,7 @@ func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SendHeartbeatResponse) GetId() string {
@@ -3687,7 +3778,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3699,7 +3790,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3712,7 +3803,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -3732,7 +3823,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3744,7 +3835,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3757,7 +3848,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -3777,7 +3868,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3789,7 +3880,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3802,7 +3893,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -3822,7 +3913,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3834,7 +3925,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3847,7 +3938,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -3869,7 +3960,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3881,7 +3972,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3894,7 +3985,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -3929,7 +4020,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3941,7 +4032,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3954,7 +4045,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -4004,7 +4095,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4016,7 +4107,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4029,7 +4120,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Remainder) GetId() string {
@@ -4063,7 +4154,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +4166,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +4179,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -4108,7 +4199,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4120,7 +4211,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4133,7 +4224,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -4152,7 +4243,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4164,7 +4255,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4177,7 +4268,7 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 // ListCollectorsResponse has them ordered by id.
@@ -4191,7 +4282,7 @@ type ListCollectorsResponse struct {
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4203,7 +4294,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4216,7 +4307,7 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
@@ -4242,7 +4333,7 @@ type GetGraphRequest struct {
 
 func (x *GetGraphRequest) Reset() {
 	*x = GetGraphRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4254,7 +4345,7 @@ func (x *GetGraphRequest) String() string {
 func (*GetGraphRequest) ProtoMessage() {}
 
 func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4267,7 +4358,7 @@ func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetGraphRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 // GetGraphResponse has all collectors, each after those that it waits for.
@@ -4280,7 +4371,7 @@ type GetGraphResponse struct {
 
 func (x *GetGraphResponse) Reset() {
 	*x = GetGraphResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4292,7 +4383,7 @@ func (x *GetGraphResponse) String() string {
 func (*GetGraphResponse) ProtoMessage() {}
 
 func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4305,7 +4396,7 @@ func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphResponse.ProtoReflect.Descriptor instead.
 func (*GetGraphResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetGraphResponse) GetNodes() []*Node {
@@ -4337,7 +4428,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4349,7 +4440,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4362,7 +4453,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Node) GetId() string {
@@ -4445,7 +4536,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4457,7 +4548,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4470,7 +4561,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -4492,7 +4583,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4504,7 +4595,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4517,7 +4608,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -4551,7 +4642,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4563,7 +4654,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4576,7 +4667,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -4606,7 +4697,7 @@ type InspectCollectorResponse struct {
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4618,7 +4709,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4631,7 +4722,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -4676,6 +4767,756 @@ func (x *InspectCollectorResponse) GetDetail() string {
 	return ""
 }
 
+// GetUsageRequest asks what collectors use.
+type GetUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Collectors, and groups with @ before them. None: all collectors and groups.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// All that the system tells; else processor time, memory and tasks.
+	Full bool `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	// The use of the processor in percent, too. Where nobody has looked shortly before,
+	// the answer takes a quarter of a second more.
+	Rate          bool `protobuf:"varint,3,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageRequest) Reset() {
+	*x = GetUsageRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageRequest) ProtoMessage() {}
+
+func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetUsageRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetUsageRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *GetUsageRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+func (x *GetUsageRequest) GetRate() bool {
+	if x != nil {
+		return x.Rate
+	}
+	return false
+}
+
+// GetUsageResponse says what they use.
+type GetUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ordered by id.
+	Collectors []*CollectorUsage `protobuf:"bytes,1,rep,name=collectors,proto3" json:"collectors,omitempty"`
+	// Ordered by name.
+	Groups        []*GroupUsage `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageResponse) Reset() {
+	*x = GetUsageResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageResponse) ProtoMessage() {}
+
+func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetUsageResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetUsageResponse) GetCollectors() []*CollectorUsage {
+	if x != nil {
+		return x.Collectors
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetGroups() []*GroupUsage {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// CollectorUsage is what the process of a collector and its tree use.
+type CollectorUsage struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Incarnation uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Absent: there is no process.
+	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectorUsage) Reset() {
+	*x = CollectorUsage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectorUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectorUsage) ProtoMessage() {}
+
+func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectorUsage.ProtoReflect.Descriptor instead.
+func (*CollectorUsage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *CollectorUsage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CollectorUsage) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *CollectorUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// GroupUsage is what the collectors of a group use together.
+type GroupUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many collectors there are, and of how many it is the sum: those that have a
+	// process.
+	Members       int32  `protobuf:"varint,2,opt,name=members,proto3" json:"members,omitempty"`
+	Measured      int32  `protobuf:"varint,3,opt,name=measured,proto3" json:"measured,omitempty"`
+	Usage         *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupUsage) Reset() {
+	*x = GroupUsage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupUsage) ProtoMessage() {}
+
+func (x *GroupUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupUsage.ProtoReflect.Descriptor instead.
+func (*GroupUsage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *GroupUsage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupUsage) GetMembers() int32 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *GroupUsage) GetMeasured() int32 {
+	if x != nil {
+		return x.Measured
+	}
+	return 0
+}
+
+func (x *GroupUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// Usage is what a process and its tree use. What is absent is not known. Counters
+// are of the process that is there: they begin anew with each.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Where the numbers are from: "cgroup v2", "procfs", "job object", "sysctl".
+	Source            string   `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	UserTimeSeconds   *float64 `protobuf:"fixed64,3,opt,name=user_time_seconds,json=userTimeSeconds,proto3,oneof" json:"user_time_seconds,omitempty"`
+	SystemTimeSeconds *float64 `protobuf:"fixed64,4,opt,name=system_time_seconds,json=systemTimeSeconds,proto3,oneof" json:"system_time_seconds,omitempty"`
+	// Of one processor, over the time before.
+	CpuPercent     *float64 `protobuf:"fixed64,5,opt,name=cpu_percent,json=cpuPercent,proto3,oneof" json:"cpu_percent,omitempty"`
+	CpuOverSeconds float64  `protobuf:"fixed64,6,opt,name=cpu_over_seconds,json=cpuOverSeconds,proto3" json:"cpu_over_seconds,omitempty"`
+	// How long a limit has kept it from running.
+	ThrottledSeconds *float64 `protobuf:"fixed64,7,opt,name=throttled_seconds,json=throttledSeconds,proto3,oneof" json:"throttled_seconds,omitempty"`
+	MemoryBytes      *int64   `protobuf:"varint,8,opt,name=memory_bytes,json=memoryBytes,proto3,oneof" json:"memory_bytes,omitempty"`
+	MemoryPeakBytes  *int64   `protobuf:"varint,9,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3,oneof" json:"memory_peak_bytes,omitempty"`
+	// Zero: none is known.
+	MemoryLimitBytes int64  `protobuf:"varint,10,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	SwapBytes        *int64 `protobuf:"varint,11,opt,name=swap_bytes,json=swapBytes,proto3,oneof" json:"swap_bytes,omitempty"`
+	Processes        *int32 `protobuf:"varint,12,opt,name=processes,proto3,oneof" json:"processes,omitempty"`
+	// Processes and threads.
+	Tasks *int32 `protobuf:"varint,13,opt,name=tasks,proto3,oneof" json:"tasks,omitempty"`
+	// Zero: none is known.
+	TasksLimit int32 `protobuf:"varint,14,opt,name=tasks_limit,json=tasksLimit,proto3" json:"tasks_limit,omitempty"`
+	// Of storage.
+	ReadBytes       *uint64 `protobuf:"varint,15,opt,name=read_bytes,json=readBytes,proto3,oneof" json:"read_bytes,omitempty"`
+	WriteBytes      *uint64 `protobuf:"varint,16,opt,name=write_bytes,json=writeBytes,proto3,oneof" json:"write_bytes,omitempty"`
+	ReadOperations  *uint64 `protobuf:"varint,17,opt,name=read_operations,json=readOperations,proto3,oneof" json:"read_operations,omitempty"`
+	WriteOperations *uint64 `protobuf:"varint,18,opt,name=write_operations,json=writeOperations,proto3,oneof" json:"write_operations,omitempty"`
+	// That are open; handles on Windows.
+	Descriptors         *int32    `protobuf:"varint,19,opt,name=descriptors,proto3,oneof" json:"descriptors,omitempty"`
+	VoluntarySwitches   *uint64   `protobuf:"varint,20,opt,name=voluntary_switches,json=voluntarySwitches,proto3,oneof" json:"voluntary_switches,omitempty"`
+	InvoluntarySwitches *uint64   `protobuf:"varint,21,opt,name=involuntary_switches,json=involuntarySwitches,proto3,oneof" json:"involuntary_switches,omitempty"`
+	CpuPressure         *Pressure `protobuf:"bytes,22,opt,name=cpu_pressure,json=cpuPressure,proto3" json:"cpu_pressure,omitempty"`
+	MemoryPressure      *Pressure `protobuf:"bytes,23,opt,name=memory_pressure,json=memoryPressure,proto3" json:"memory_pressure,omitempty"`
+	IoPressure          *Pressure `protobuf:"bytes,24,opt,name=io_pressure,json=ioPressure,proto3" json:"io_pressure,omitempty"`
+	OomKills            *uint64   `protobuf:"varint,25,opt,name=oom_kills,json=oomKills,proto3,oneof" json:"oom_kills,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Usage) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Usage) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Usage) GetUserTimeSeconds() float64 {
+	if x != nil && x.UserTimeSeconds != nil {
+		return *x.UserTimeSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetSystemTimeSeconds() float64 {
+	if x != nil && x.SystemTimeSeconds != nil {
+		return *x.SystemTimeSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPercent() float64 {
+	if x != nil && x.CpuPercent != nil {
+		return *x.CpuPercent
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuOverSeconds() float64 {
+	if x != nil {
+		return x.CpuOverSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetThrottledSeconds() float64 {
+	if x != nil && x.ThrottledSeconds != nil {
+		return *x.ThrottledSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryBytes() int64 {
+	if x != nil && x.MemoryBytes != nil {
+		return *x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryPeakBytes() int64 {
+	if x != nil && x.MemoryPeakBytes != nil {
+		return *x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryLimitBytes() int64 {
+	if x != nil {
+		return x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetSwapBytes() int64 {
+	if x != nil && x.SwapBytes != nil {
+		return *x.SwapBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetProcesses() int32 {
+	if x != nil && x.Processes != nil {
+		return *x.Processes
+	}
+	return 0
+}
+
+func (x *Usage) GetTasks() int32 {
+	if x != nil && x.Tasks != nil {
+		return *x.Tasks
+	}
+	return 0
+}
+
+func (x *Usage) GetTasksLimit() int32 {
+	if x != nil {
+		return x.TasksLimit
+	}
+	return 0
+}
+
+func (x *Usage) GetReadBytes() uint64 {
+	if x != nil && x.ReadBytes != nil {
+		return *x.ReadBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetWriteBytes() uint64 {
+	if x != nil && x.WriteBytes != nil {
+		return *x.WriteBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetReadOperations() uint64 {
+	if x != nil && x.ReadOperations != nil {
+		return *x.ReadOperations
+	}
+	return 0
+}
+
+func (x *Usage) GetWriteOperations() uint64 {
+	if x != nil && x.WriteOperations != nil {
+		return *x.WriteOperations
+	}
+	return 0
+}
+
+func (x *Usage) GetDescriptors() int32 {
+	if x != nil && x.Descriptors != nil {
+		return *x.Descriptors
+	}
+	return 0
+}
+
+func (x *Usage) GetVoluntarySwitches() uint64 {
+	if x != nil && x.VoluntarySwitches != nil {
+		return *x.VoluntarySwitches
+	}
+	return 0
+}
+
+func (x *Usage) GetInvoluntarySwitches() uint64 {
+	if x != nil && x.InvoluntarySwitches != nil {
+		return *x.InvoluntarySwitches
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPressure() *Pressure {
+	if x != nil {
+		return x.CpuPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetMemoryPressure() *Pressure {
+	if x != nil {
+		return x.MemoryPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetIoPressure() *Pressure {
+	if x != nil {
+		return x.IoPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetOomKills() uint64 {
+	if x != nil && x.OomKills != nil {
+		return *x.OomKills
+	}
+	return 0
+}
+
+// Pressure is for how much of the time some of the tasks, or all of them at once,
+// had to wait for something.
+type Pressure struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SomePercent_10 float64                `protobuf:"fixed64,1,opt,name=some_percent_10,json=somePercent10,proto3" json:"some_percent_10,omitempty"`
+	SomePercent_60 float64                `protobuf:"fixed64,2,opt,name=some_percent_60,json=somePercent60,proto3" json:"some_percent_60,omitempty"`
+	FullPercent_10 float64                `protobuf:"fixed64,3,opt,name=full_percent_10,json=fullPercent10,proto3" json:"full_percent_10,omitempty"`
+	FullPercent_60 float64                `protobuf:"fixed64,4,opt,name=full_percent_60,json=fullPercent60,proto3" json:"full_percent_60,omitempty"`
+	SomeSeconds    float64                `protobuf:"fixed64,5,opt,name=some_seconds,json=someSeconds,proto3" json:"some_seconds,omitempty"`
+	FullSeconds    float64                `protobuf:"fixed64,6,opt,name=full_seconds,json=fullSeconds,proto3" json:"full_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Pressure) Reset() {
+	*x = Pressure{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pressure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pressure) ProtoMessage() {}
+
+func (x *Pressure) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pressure.ProtoReflect.Descriptor instead.
+func (*Pressure) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Pressure) GetSomePercent_10() float64 {
+	if x != nil {
+		return x.SomePercent_10
+	}
+	return 0
+}
+
+func (x *Pressure) GetSomePercent_60() float64 {
+	if x != nil {
+		return x.SomePercent_60
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullPercent_10() float64 {
+	if x != nil {
+		return x.FullPercent_10
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullPercent_60() float64 {
+	if x != nil {
+		return x.FullPercent_60
+	}
+	return 0
+}
+
+func (x *Pressure) GetSomeSeconds() float64 {
+	if x != nil {
+		return x.SomeSeconds
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullSeconds() float64 {
+	if x != nil {
+		return x.FullSeconds
+	}
+	return 0
+}
+
+// UsageHigh says that a collector has used more of something than is warned of.
+type UsageHigh struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "memory", "cpu" or "tasks".
+	Resource  string  `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Percent   float64 `protobuf:"fixed64,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	Threshold int32   `protobuf:"varint,3,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	// Bytes, thousandths of a processor, tasks.
+	Used          int64   `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`
+	Limit         int64   `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	ForSeconds    float64 `protobuf:"fixed64,6,opt,name=for_seconds,json=forSeconds,proto3" json:"for_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageHigh) Reset() {
+	*x = UsageHigh{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageHigh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageHigh) ProtoMessage() {}
+
+func (x *UsageHigh) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageHigh.ProtoReflect.Descriptor instead.
+func (*UsageHigh) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *UsageHigh) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *UsageHigh) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetThreshold() int32 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetForSeconds() float64 {
+	if x != nil {
+		return x.ForSeconds
+	}
+	return 0
+}
+
+// UsageNormal says that a UsageHigh is over.
+type UsageNormal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resource      string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Percent       float64                `protobuf:"fixed64,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	Threshold     int32                  `protobuf:"varint,3,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	LastedSeconds float64                `protobuf:"fixed64,4,opt,name=lasted_seconds,json=lastedSeconds,proto3" json:"lasted_seconds,omitempty"`
+	// Its process has ended.
+	Ended         bool `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageNormal) Reset() {
+	*x = UsageNormal{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageNormal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageNormal) ProtoMessage() {}
+
+func (x *UsageNormal) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageNormal.ProtoReflect.Descriptor instead.
+func (*UsageNormal) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *UsageNormal) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *UsageNormal) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetThreshold() int32 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetLastedSeconds() float64 {
+	if x != nil {
+		return x.LastedSeconds
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
 // GetSupervisorRequest asks about the supervisor itself.
 type GetSupervisorRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4685,7 +5526,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4697,7 +5538,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4710,7 +5551,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -4738,7 +5579,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4750,7 +5591,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4763,7 +5604,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -4840,7 +5681,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4852,7 +5693,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4865,7 +5706,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StateCount) GetState() State {
@@ -4895,7 +5736,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4907,7 +5748,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4920,7 +5761,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -4957,7 +5798,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4969,7 +5810,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4982,7 +5823,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -5017,7 +5858,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5029,7 +5870,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5042,7 +5883,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -5068,7 +5909,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5080,7 +5921,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5093,7 +5934,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -5106,7 +5947,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5118,7 +5959,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5131,7 +5972,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -5153,7 +5994,7 @@ type GetRunsRequest struct {
 
 func (x *GetRunsRequest) Reset() {
 	*x = GetRunsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5165,7 +6006,7 @@ func (x *GetRunsRequest) String() string {
 func (*GetRunsRequest) ProtoMessage() {}
 
 func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5178,7 +6019,7 @@ func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
 func (*GetRunsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *GetRunsRequest) GetId() string {
@@ -5206,7 +6047,7 @@ type GetRunsResponse struct {
 
 func (x *GetRunsResponse) Reset() {
 	*x = GetRunsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5218,7 +6059,7 @@ func (x *GetRunsResponse) String() string {
 func (*GetRunsResponse) ProtoMessage() {}
 
 func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5231,7 +6072,7 @@ func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
 func (*GetRunsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GetRunsResponse) GetId() string {
@@ -5286,7 +6127,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5298,7 +6139,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5311,7 +6152,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Run) GetId() string {
@@ -5458,7 +6299,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5470,7 +6311,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5483,7 +6324,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListCrashesRequest) GetId() string {
@@ -5503,7 +6344,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5515,7 +6356,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5528,7 +6369,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -5548,7 +6389,7 @@ type GetCrashRequest struct {
 
 func (x *GetCrashRequest) Reset() {
 	*x = GetCrashRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5560,7 +6401,7 @@ func (x *GetCrashRequest) String() string {
 func (*GetCrashRequest) ProtoMessage() {}
 
 func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5573,7 +6414,7 @@ func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
 func (*GetCrashRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetCrashRequest) GetNumber() uint64 {
@@ -5593,7 +6434,7 @@ type GetCrashResponse struct {
 
 func (x *GetCrashResponse) Reset() {
 	*x = GetCrashResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5605,7 +6446,7 @@ func (x *GetCrashResponse) String() string {
 func (*GetCrashResponse) ProtoMessage() {}
 
 func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5618,7 +6459,7 @@ func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
 func (*GetCrashResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetCrashResponse) GetCrash() *Crash {
@@ -5654,14 +6495,16 @@ type Crash struct {
 	Core   *CoreDump `protobuf:"bytes,14,opt,name=core,proto3" json:"core,omitempty"`
 	Output []string  `protobuf:"bytes,15,rep,name=output,proto3" json:"output,omitempty"`
 	// What else failed within a minute of it.
-	Others        []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	Others []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	// What it used in its last minute, the oldest first, if that was looked at.
+	Usage         []*Usage `protobuf:"bytes,60,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5673,7 +6516,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5686,7 +6529,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -5801,6 +6644,13 @@ func (x *Crash) GetOthers() []*OtherFailure {
 	return nil
 }
 
+func (x *Crash) GetUsage() []*Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // CrashedRun is one process that ended in a crash.
 type CrashedRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5815,7 +6665,7 @@ type CrashedRun struct {
 
 func (x *CrashedRun) Reset() {
 	*x = CrashedRun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5827,7 +6677,7 @@ func (x *CrashedRun) String() string {
 func (*CrashedRun) ProtoMessage() {}
 
 func (x *CrashedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5840,7 +6690,7 @@ func (x *CrashedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
 func (*CrashedRun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *CrashedRun) GetId() string {
@@ -5892,7 +6742,7 @@ type CoreDump struct {
 
 func (x *CoreDump) Reset() {
 	*x = CoreDump{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5904,7 +6754,7 @@ func (x *CoreDump) String() string {
 func (*CoreDump) ProtoMessage() {}
 
 func (x *CoreDump) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5917,7 +6767,7 @@ func (x *CoreDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
 func (*CoreDump) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *CoreDump) GetPath() string {
@@ -5953,7 +6803,7 @@ type OtherFailure struct {
 
 func (x *OtherFailure) Reset() {
 	*x = OtherFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5965,7 +6815,7 @@ func (x *OtherFailure) String() string {
 func (*OtherFailure) ProtoMessage() {}
 
 func (x *OtherFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5978,7 +6828,7 @@ func (x *OtherFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
 func (*OtherFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *OtherFailure) GetId() string {
@@ -6014,7 +6864,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6026,7 +6876,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6039,7 +6889,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -6066,7 +6916,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6078,7 +6928,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6091,7 +6941,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -6112,7 +6962,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6124,7 +6974,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6137,7 +6987,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -6157,7 +7007,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6169,7 +7019,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6182,7 +7032,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -6206,7 +7056,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6218,7 +7068,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6231,7 +7081,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -6271,7 +7121,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6283,7 +7133,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6296,7 +7146,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Change) GetId() string {
@@ -6351,7 +7201,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6363,7 +7213,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6376,7 +7226,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -6411,7 +7261,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6423,7 +7273,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6436,7 +7286,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -6487,6 +7337,8 @@ type Event struct {
 	//	*Event_NotifyRefused
 	//	*Event_Reloaded
 	//	*Event_HookFailed
+	//	*Event_UsageHigh
+	//	*Event_UsageNormal
 	//	*Event_GroupRestarting
 	//	*Event_GroupEnded
 	Fact          isEvent_Fact `protobuf_oneof:"fact"`
@@ -6496,7 +7348,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6508,7 +7360,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6521,7 +7373,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -6744,6 +7596,24 @@ func (x *Event) GetHookFailed() *HookFailed {
 	return nil
 }
 
+func (x *Event) GetUsageHigh() *UsageHigh {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_UsageHigh); ok {
+			return x.UsageHigh
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetUsageNormal() *UsageNormal {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_UsageNormal); ok {
+			return x.UsageNormal
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetGroupRestarting() *GroupRestarting {
 	if x != nil {
 		if x, ok := x.Fact.(*Event_GroupRestarting); ok {
@@ -6842,6 +7712,14 @@ type Event_HookFailed struct {
 	HookFailed *HookFailed `protobuf:"bytes,62,opt,name=hook_failed,json=hookFailed,proto3,oneof"`
 }
 
+type Event_UsageHigh struct {
+	UsageHigh *UsageHigh `protobuf:"bytes,90,opt,name=usage_high,json=usageHigh,proto3,oneof"`
+}
+
+type Event_UsageNormal struct {
+	UsageNormal *UsageNormal `protobuf:"bytes,91,opt,name=usage_normal,json=usageNormal,proto3,oneof"`
+}
+
 type Event_GroupRestarting struct {
 	GroupRestarting *GroupRestarting `protobuf:"bytes,32,opt,name=group_restarting,json=groupRestarting,proto3,oneof"`
 }
@@ -6888,6 +7766,10 @@ func (*Event_Reloaded) isEvent_Fact() {}
 
 func (*Event_HookFailed) isEvent_Fact() {}
 
+func (*Event_UsageHigh) isEvent_Fact() {}
+
+func (*Event_UsageNormal) isEvent_Fact() {}
+
 func (*Event_GroupRestarting) isEvent_Fact() {}
 
 func (*Event_GroupEnded) isEvent_Fact() {}
@@ -6902,7 +7784,7 @@ type NotifyRefused struct {
 
 func (x *NotifyRefused) Reset() {
 	*x = NotifyRefused{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6914,7 +7796,7 @@ func (x *NotifyRefused) String() string {
 func (*NotifyRefused) ProtoMessage() {}
 
 func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6927,7 +7809,7 @@ func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRefused.ProtoReflect.Descriptor instead.
 func (*NotifyRefused) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *NotifyRefused) GetReason() string {
@@ -6946,7 +7828,7 @@ type Reloaded struct {
 
 func (x *Reloaded) Reset() {
 	*x = Reloaded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6958,7 +7840,7 @@ func (x *Reloaded) String() string {
 func (*Reloaded) ProtoMessage() {}
 
 func (x *Reloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6971,7 +7853,7 @@ func (x *Reloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
 func (*Reloaded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
 }
 
 // HookFailed says that a command around the life of a process failed.
@@ -6986,7 +7868,7 @@ type HookFailed struct {
 
 func (x *HookFailed) Reset() {
 	*x = HookFailed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6998,7 +7880,7 @@ func (x *HookFailed) String() string {
 func (*HookFailed) ProtoMessage() {}
 
 func (x *HookFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7011,7 +7893,7 @@ func (x *HookFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HookFailed.ProtoReflect.Descriptor instead.
 func (*HookFailed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *HookFailed) GetHook() string {
@@ -7038,7 +7920,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7050,7 +7932,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7063,7 +7945,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Added) GetType() string {
@@ -7082,7 +7964,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7094,7 +7976,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7107,7 +7989,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -7124,7 +8006,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7136,7 +8018,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7149,7 +8031,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -7201,7 +8083,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7213,7 +8095,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7226,7 +8108,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -7266,7 +8148,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7278,7 +8160,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7291,7 +8173,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -7349,7 +8231,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7361,7 +8243,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7374,7 +8256,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -7409,7 +8291,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7421,7 +8303,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7434,7 +8316,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -7461,7 +8343,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7473,7 +8355,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7486,7 +8368,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Crashed) GetReason() string {
@@ -7505,7 +8387,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7517,7 +8399,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7530,7 +8412,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -7544,7 +8426,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7556,7 +8438,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7569,7 +8451,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Begun) GetInstance() string {
@@ -7599,7 +8481,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7611,7 +8493,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7624,7 +8506,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -7669,7 +8551,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7681,7 +8563,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7694,7 +8576,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Audited) GetOperation() string {
@@ -7728,7 +8610,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7740,7 +8622,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7753,7 +8635,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -7774,7 +8656,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7786,7 +8668,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7799,7 +8681,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -7827,7 +8709,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7839,7 +8721,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7852,7 +8734,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -7874,7 +8756,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7886,7 +8768,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7899,7 +8781,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -7937,7 +8819,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7949,7 +8831,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7962,7 +8844,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *LogPosition) GetFile() uint64 {
@@ -8010,7 +8892,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8022,7 +8904,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8035,7 +8917,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ReadLogsRequest) GetIds() []string {
@@ -8128,7 +9010,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8140,7 +9022,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8153,7 +9035,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ReadLogsResponse) GetRecords() []*LogRecord {
@@ -8198,7 +9080,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8210,7 +9092,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8223,7 +9105,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *LogRecord) GetId() string {
@@ -8355,7 +9237,7 @@ type LogGap struct {
 
 func (x *LogGap) Reset() {
 	*x = LogGap{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8367,7 +9249,7 @@ func (x *LogGap) String() string {
 func (*LogGap) ProtoMessage() {}
 
 func (x *LogGap) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8380,7 +9262,7 @@ func (x *LogGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
 func (*LogGap) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *LogGap) GetLines() uint64 {
@@ -8419,7 +9301,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8431,7 +9313,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8444,7 +9326,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -8493,7 +9375,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8505,7 +9387,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8518,7 +9400,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -8590,7 +9472,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\xf0\x12\n" +
+	"\x1c_rate_limit_lines_per_second\"\x9f\x13\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -8650,7 +9532,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\tpost_exit\x18. \x03(\tR\bpostExit\x12!\n" +
 	"\fstop_command\x18/ \x03(\tR\vstopCommand\x12%\n" +
 	"\x0ereload_command\x180 \x03(\tR\rreloadCommand\x120\n" +
-	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x1a6\n" +
+	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x12-\n" +
+	"\x04warn\x18Z \x01(\v2\x19.proctor.v1.UsageWarningsR\x04warn\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
@@ -8659,7 +9542,15 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x18_backoff_initial_secondsB\x18\n" +
 	"\x16_backoff_reset_secondsB\x17\n" +
 	"\x15_restart_on_unhealthyB\t\n" +
-	"\a_notify\"\xd0\x01\n" +
+	"\a_notify\"\xb2\x01\n" +
+	"\rUsageWarnings\x12%\n" +
+	"\x0ememory_percent\x18\x01 \x01(\x05R\rmemoryPercent\x12\x1f\n" +
+	"\vcpu_percent\x18\x02 \x01(\x05R\n" +
+	"cpuPercent\x12#\n" +
+	"\rtasks_percent\x18\x03 \x01(\x05R\ftasksPercent\x12$\n" +
+	"\vfor_seconds\x18\x04 \x01(\x01H\x00R\n" +
+	"forSeconds\x88\x01\x01B\x0e\n" +
+	"\f_for_seconds\"\xd0\x01\n" +
 	"\bActivity\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x16\n" +
@@ -8745,7 +9636,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\x1aR\n" +
 	"\vGroupsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xa1\x04\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xcd\x04\n" +
 	"\x04Exit\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x12\n" +
@@ -8767,7 +9658,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\rmax_rss_bytes\x18\x0e \x01(\x03R\vmaxRssBytes\x12\x1b\n" +
 	"\toom_kills\x18\x0f \x01(\x05R\boomKills\x12\x1c\n" +
 	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\x12-\n" +
-	"\aillness\x18( \x01(\x0e2\x13.proctor.v1.IllnessR\aillness\"\xab\x02\n" +
+	"\aillness\x18( \x01(\x0e2\x13.proctor.v1.IllnessR\aillness\x12*\n" +
+	"\x11memory_peak_bytes\x18< \x01(\x03R\x0fmemoryPeakBytes\"\xab\x02\n" +
 	"\x06Totals\x12\x16\n" +
 	"\x06starts\x18\x01 \x01(\x04R\x06starts\x12\x1a\n" +
 	"\brestarts\x18\x02 \x01(\x04R\brestarts\x12%\n" +
@@ -8926,7 +9818,100 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06wanted\x18\x03 \x01(\bR\x06wanted\x12\x1a\n" +
 	"\bdeclared\x18\x04 \x01(\bR\bdeclared\x12#\n" +
 	"\rrestarts_left\x18\x05 \x01(\x05R\frestartsLeft\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail\"\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"K\n" +
+	"\x0fGetUsageRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x12\n" +
+	"\x04full\x18\x02 \x01(\bR\x04full\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\bR\x04rate\"~\n" +
+	"\x10GetUsageResponse\x12:\n" +
+	"\n" +
+	"collectors\x18\x01 \x03(\v2\x1a.proctor.v1.CollectorUsageR\n" +
+	"collectors\x12.\n" +
+	"\x06groups\x18\x02 \x03(\v2\x16.proctor.v1.GroupUsageR\x06groups\"k\n" +
+	"\x0eCollectorUsage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12'\n" +
+	"\x05usage\x18\x03 \x01(\v2\x11.proctor.v1.UsageR\x05usage\"\x7f\n" +
+	"\n" +
+	"GroupUsage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\amembers\x18\x02 \x01(\x05R\amembers\x12\x1a\n" +
+	"\bmeasured\x18\x03 \x01(\x05R\bmeasured\x12'\n" +
+	"\x05usage\x18\x04 \x01(\v2\x11.proctor.v1.UsageR\x05usage\"\x81\v\n" +
+	"\x05Usage\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12/\n" +
+	"\x11user_time_seconds\x18\x03 \x01(\x01H\x00R\x0fuserTimeSeconds\x88\x01\x01\x123\n" +
+	"\x13system_time_seconds\x18\x04 \x01(\x01H\x01R\x11systemTimeSeconds\x88\x01\x01\x12$\n" +
+	"\vcpu_percent\x18\x05 \x01(\x01H\x02R\n" +
+	"cpuPercent\x88\x01\x01\x12(\n" +
+	"\x10cpu_over_seconds\x18\x06 \x01(\x01R\x0ecpuOverSeconds\x120\n" +
+	"\x11throttled_seconds\x18\a \x01(\x01H\x03R\x10throttledSeconds\x88\x01\x01\x12&\n" +
+	"\fmemory_bytes\x18\b \x01(\x03H\x04R\vmemoryBytes\x88\x01\x01\x12/\n" +
+	"\x11memory_peak_bytes\x18\t \x01(\x03H\x05R\x0fmemoryPeakBytes\x88\x01\x01\x12,\n" +
+	"\x12memory_limit_bytes\x18\n" +
+	" \x01(\x03R\x10memoryLimitBytes\x12\"\n" +
+	"\n" +
+	"swap_bytes\x18\v \x01(\x03H\x06R\tswapBytes\x88\x01\x01\x12!\n" +
+	"\tprocesses\x18\f \x01(\x05H\aR\tprocesses\x88\x01\x01\x12\x19\n" +
+	"\x05tasks\x18\r \x01(\x05H\bR\x05tasks\x88\x01\x01\x12\x1f\n" +
+	"\vtasks_limit\x18\x0e \x01(\x05R\n" +
+	"tasksLimit\x12\"\n" +
+	"\n" +
+	"read_bytes\x18\x0f \x01(\x04H\tR\treadBytes\x88\x01\x01\x12$\n" +
+	"\vwrite_bytes\x18\x10 \x01(\x04H\n" +
+	"R\n" +
+	"writeBytes\x88\x01\x01\x12,\n" +
+	"\x0fread_operations\x18\x11 \x01(\x04H\vR\x0ereadOperations\x88\x01\x01\x12.\n" +
+	"\x10write_operations\x18\x12 \x01(\x04H\fR\x0fwriteOperations\x88\x01\x01\x12%\n" +
+	"\vdescriptors\x18\x13 \x01(\x05H\rR\vdescriptors\x88\x01\x01\x122\n" +
+	"\x12voluntary_switches\x18\x14 \x01(\x04H\x0eR\x11voluntarySwitches\x88\x01\x01\x126\n" +
+	"\x14involuntary_switches\x18\x15 \x01(\x04H\x0fR\x13involuntarySwitches\x88\x01\x01\x127\n" +
+	"\fcpu_pressure\x18\x16 \x01(\v2\x14.proctor.v1.PressureR\vcpuPressure\x12=\n" +
+	"\x0fmemory_pressure\x18\x17 \x01(\v2\x14.proctor.v1.PressureR\x0ememoryPressure\x125\n" +
+	"\vio_pressure\x18\x18 \x01(\v2\x14.proctor.v1.PressureR\n" +
+	"ioPressure\x12 \n" +
+	"\toom_kills\x18\x19 \x01(\x04H\x10R\boomKills\x88\x01\x01B\x14\n" +
+	"\x12_user_time_secondsB\x16\n" +
+	"\x14_system_time_secondsB\x0e\n" +
+	"\f_cpu_percentB\x14\n" +
+	"\x12_throttled_secondsB\x0f\n" +
+	"\r_memory_bytesB\x14\n" +
+	"\x12_memory_peak_bytesB\r\n" +
+	"\v_swap_bytesB\f\n" +
+	"\n" +
+	"_processesB\b\n" +
+	"\x06_tasksB\r\n" +
+	"\v_read_bytesB\x0e\n" +
+	"\f_write_bytesB\x12\n" +
+	"\x10_read_operationsB\x13\n" +
+	"\x11_write_operationsB\x0e\n" +
+	"\f_descriptorsB\x15\n" +
+	"\x13_voluntary_switchesB\x17\n" +
+	"\x15_involuntary_switchesB\f\n" +
+	"\n" +
+	"_oom_kills\"\xf0\x01\n" +
+	"\bPressure\x12&\n" +
+	"\x0fsome_percent_10\x18\x01 \x01(\x01R\rsomePercent10\x12&\n" +
+	"\x0fsome_percent_60\x18\x02 \x01(\x01R\rsomePercent60\x12&\n" +
+	"\x0ffull_percent_10\x18\x03 \x01(\x01R\rfullPercent10\x12&\n" +
+	"\x0ffull_percent_60\x18\x04 \x01(\x01R\rfullPercent60\x12!\n" +
+	"\fsome_seconds\x18\x05 \x01(\x01R\vsomeSeconds\x12!\n" +
+	"\ffull_seconds\x18\x06 \x01(\x01R\vfullSeconds\"\xaa\x01\n" +
+	"\tUsageHigh\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\x01R\apercent\x12\x1c\n" +
+	"\tthreshold\x18\x03 \x01(\x05R\tthreshold\x12\x12\n" +
+	"\x04used\x18\x04 \x01(\x03R\x04used\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x1f\n" +
+	"\vfor_seconds\x18\x06 \x01(\x01R\n" +
+	"forSeconds\"\x9e\x01\n" +
+	"\vUsageNormal\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\x01R\apercent\x12\x1c\n" +
+	"\tthreshold\x18\x03 \x01(\x05R\tthreshold\x12%\n" +
+	"\x0elasted_seconds\x18\x04 \x01(\x01R\rlastedSeconds\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended\"\x16\n" +
 	"\x14GetSupervisorRequest\"\xe8\x02\n" +
 	"\x15GetSupervisorResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x10\n" +
@@ -8997,7 +9982,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0fGetCrashRequest\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\";\n" +
 	"\x10GetCrashResponse\x12'\n" +
-	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\x8b\x04\n" +
+	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\xb4\x04\n" +
 	"\x05Crash\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x0e\n" +
@@ -9015,7 +10000,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12(\n" +
 	"\x04core\x18\x0e \x01(\v2\x14.proctor.v1.CoreDumpR\x04core\x12\x16\n" +
 	"\x06output\x18\x0f \x03(\tR\x06output\x120\n" +
-	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\"\x98\x01\n" +
+	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\x12'\n" +
+	"\x05usage\x18< \x03(\v2\x11.proctor.v1.UsageR\x05usage\"\x98\x01\n" +
 	"\n" +
 	"CrashedRun\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -9059,7 +10045,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\binstance\x18\x03 \x01(\tR\binstance\"\\\n" +
 	"\x13WatchEventsResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12)\n" +
-	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xa0\v\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\x96\f\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1c\n" +
@@ -9088,7 +10074,10 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0enotify_refused\x18< \x01(\v2\x19.proctor.v1.NotifyRefusedH\x00R\rnotifyRefused\x122\n" +
 	"\breloaded\x18= \x01(\v2\x14.proctor.v1.ReloadedH\x00R\breloaded\x129\n" +
 	"\vhook_failed\x18> \x01(\v2\x16.proctor.v1.HookFailedH\x00R\n" +
-	"hookFailed\x12H\n" +
+	"hookFailed\x126\n" +
+	"\n" +
+	"usage_high\x18Z \x01(\v2\x15.proctor.v1.UsageHighH\x00R\tusageHigh\x12<\n" +
+	"\fusage_normal\x18[ \x01(\v2\x17.proctor.v1.UsageNormalH\x00R\vusageNormal\x12H\n" +
 	"\x10group_restarting\x18  \x01(\v2\x1b.proctor.v1.GroupRestartingH\x00R\x0fgroupRestarting\x129\n" +
 	"\vgroup_ended\x18! \x01(\v2\x16.proctor.v1.GroupEndedH\x00R\n" +
 	"groupEndedB\x06\n" +
@@ -9268,7 +10257,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
-	"\rSTREAM_STDERR\x10\x022\xf0\x10\n" +
+	"\rSTREAM_STDERR\x10\x022\xbc\x11\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -9285,7 +10274,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eListCollectors\x12!.proctor.v1.ListCollectorsRequest\x1a\".proctor.v1.ListCollectorsResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\vCheckHealth\x12\x1e.proctor.v1.CheckHealthRequest\x1a\x1f.proctor.v1.CheckHealthResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\bGetGraph\x12\x1b.proctor.v1.GetGraphRequest\x1a\x1c.proctor.v1.GetGraphResponse\"\x03\x90\x02\x01\x12b\n" +
-	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\bGetUsage\x12\x1b.proctor.v1.GetUsageRequest\x1a\x1c.proctor.v1.GetUsageResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSupervisor\x12 .proctor.v1.GetSupervisorRequest\x1a!.proctor.v1.GetSupervisorResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12G\n" +
 	"\aGetRuns\x12\x1a.proctor.v1.GetRunsRequest\x1a\x1b.proctor.v1.GetRunsResponse\"\x03\x90\x02\x01\x12S\n" +
@@ -9309,7 +10299,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 112)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 121)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -9323,297 +10313,320 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*StringList)(nil),               // 9: proctor.v1.StringList
 	(*OutputConfig)(nil),             // 10: proctor.v1.OutputConfig
 	(*CollectorConfig)(nil),          // 11: proctor.v1.CollectorConfig
-	(*Activity)(nil),                 // 12: proctor.v1.Activity
-	(*StopStep)(nil),                 // 13: proctor.v1.StopStep
-	(*Dependency)(nil),               // 14: proctor.v1.Dependency
-	(*GroupConfig)(nil),              // 15: proctor.v1.GroupConfig
-	(*ResourceLimits)(nil),           // 16: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 17: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 18: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 19: proctor.v1.Config
-	(*Exit)(nil),                     // 20: proctor.v1.Exit
-	(*Totals)(nil),                   // 21: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 22: proctor.v1.CollectorStatus
-	(*Said)(nil),                     // 23: proctor.v1.Said
-	(*GroupStatus)(nil),              // 24: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 25: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 26: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 27: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 28: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 29: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 30: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 31: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 32: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 33: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 34: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 35: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 36: proctor.v1.SignalCollectorResponse
-	(*ReloadCollectorRequest)(nil),   // 37: proctor.v1.ReloadCollectorRequest
-	(*ReloadCollectorResponse)(nil),  // 38: proctor.v1.ReloadCollectorResponse
-	(*SendHeartbeatRequest)(nil),     // 39: proctor.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),    // 40: proctor.v1.SendHeartbeatResponse
-	(*RemoveCollectorRequest)(nil),   // 41: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 42: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 43: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 44: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 45: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 46: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 47: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 48: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 49: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 50: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 51: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 52: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 53: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 54: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 55: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 56: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 57: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 58: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 59: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 60: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 61: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 62: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 63: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 64: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 65: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 66: proctor.v1.DescribeActorsResponse
-	(*GetRunsRequest)(nil),           // 67: proctor.v1.GetRunsRequest
-	(*GetRunsResponse)(nil),          // 68: proctor.v1.GetRunsResponse
-	(*Run)(nil),                      // 69: proctor.v1.Run
-	(*ListCrashesRequest)(nil),       // 70: proctor.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),      // 71: proctor.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),          // 72: proctor.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),         // 73: proctor.v1.GetCrashResponse
-	(*Crash)(nil),                    // 74: proctor.v1.Crash
-	(*CrashedRun)(nil),               // 75: proctor.v1.CrashedRun
-	(*CoreDump)(nil),                 // 76: proctor.v1.CoreDump
-	(*OtherFailure)(nil),             // 77: proctor.v1.OtherFailure
-	(*ApplyConfigRequest)(nil),       // 78: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 79: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 80: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 81: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 82: proctor.v1.Plan
-	(*Change)(nil),                   // 83: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 84: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 85: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 86: proctor.v1.Event
-	(*NotifyRefused)(nil),            // 87: proctor.v1.NotifyRefused
-	(*Reloaded)(nil),                 // 88: proctor.v1.Reloaded
-	(*HookFailed)(nil),               // 89: proctor.v1.HookFailed
-	(*Added)(nil),                    // 90: proctor.v1.Added
-	(*Removed)(nil),                  // 91: proctor.v1.Removed
-	(*StateChanged)(nil),             // 92: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 93: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 94: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 95: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 96: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 97: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 98: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 99: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 100: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 101: proctor.v1.Audited
-	(*OutputLost)(nil),               // 102: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 103: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 104: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 105: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 106: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 107: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 108: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 109: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 110: proctor.v1.LogGap
-	(*GroupRestarting)(nil),          // 111: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 112: proctor.v1.GroupEnded
-	nil,                              // 113: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 114: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 115: proctor.v1.Config.CollectorsEntry
-	nil,                              // 116: proctor.v1.Config.GroupsEntry
-	nil,                              // 117: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 118: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 119: google.protobuf.Timestamp
+	(*UsageWarnings)(nil),            // 12: proctor.v1.UsageWarnings
+	(*Activity)(nil),                 // 13: proctor.v1.Activity
+	(*StopStep)(nil),                 // 14: proctor.v1.StopStep
+	(*Dependency)(nil),               // 15: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 16: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 17: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 18: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 19: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 20: proctor.v1.Config
+	(*Exit)(nil),                     // 21: proctor.v1.Exit
+	(*Totals)(nil),                   // 22: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 23: proctor.v1.CollectorStatus
+	(*Said)(nil),                     // 24: proctor.v1.Said
+	(*GroupStatus)(nil),              // 25: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 26: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 27: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 28: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 29: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 30: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 31: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 32: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 33: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 34: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 35: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 36: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 37: proctor.v1.SignalCollectorResponse
+	(*ReloadCollectorRequest)(nil),   // 38: proctor.v1.ReloadCollectorRequest
+	(*ReloadCollectorResponse)(nil),  // 39: proctor.v1.ReloadCollectorResponse
+	(*SendHeartbeatRequest)(nil),     // 40: proctor.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),    // 41: proctor.v1.SendHeartbeatResponse
+	(*RemoveCollectorRequest)(nil),   // 42: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 43: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 44: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 45: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 46: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 47: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 48: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 49: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 50: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 51: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 52: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 53: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 54: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 55: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 56: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 57: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 58: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 59: proctor.v1.InspectCollectorResponse
+	(*GetUsageRequest)(nil),          // 60: proctor.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),         // 61: proctor.v1.GetUsageResponse
+	(*CollectorUsage)(nil),           // 62: proctor.v1.CollectorUsage
+	(*GroupUsage)(nil),               // 63: proctor.v1.GroupUsage
+	(*Usage)(nil),                    // 64: proctor.v1.Usage
+	(*Pressure)(nil),                 // 65: proctor.v1.Pressure
+	(*UsageHigh)(nil),                // 66: proctor.v1.UsageHigh
+	(*UsageNormal)(nil),              // 67: proctor.v1.UsageNormal
+	(*GetSupervisorRequest)(nil),     // 68: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 69: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 70: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 71: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 72: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 73: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 74: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 75: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 76: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 77: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 78: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 79: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 80: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 81: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 82: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 83: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 84: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 85: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 86: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 87: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 88: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 89: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 90: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 91: proctor.v1.Plan
+	(*Change)(nil),                   // 92: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 93: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 94: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 95: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 96: proctor.v1.NotifyRefused
+	(*Reloaded)(nil),                 // 97: proctor.v1.Reloaded
+	(*HookFailed)(nil),               // 98: proctor.v1.HookFailed
+	(*Added)(nil),                    // 99: proctor.v1.Added
+	(*Removed)(nil),                  // 100: proctor.v1.Removed
+	(*StateChanged)(nil),             // 101: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 102: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 103: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 104: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 105: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 106: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 107: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 108: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 109: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 110: proctor.v1.Audited
+	(*OutputLost)(nil),               // 111: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 112: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 113: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 114: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 115: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 116: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 117: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 118: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 119: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 120: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 121: proctor.v1.GroupEnded
+	nil,                              // 122: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 123: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 124: proctor.v1.Config.CollectorsEntry
+	nil,                              // 125: proctor.v1.Config.GroupsEntry
+	nil,                              // 126: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 127: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 128: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
 	8,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
 	9,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
 	9,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	113, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	122, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
 	10,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
 	9,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	16,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	17,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	17,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	17,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	14,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
-	14,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
-	12,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
-	13,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
-	9,   // 15: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	114, // 16: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	10,  // 17: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	18,  // 18: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	115, // 19: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	116, // 20: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	119, // 21: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	2,   // 22: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
-	0,   // 23: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	119, // 24: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	119, // 25: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	119, // 26: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	20,  // 27: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 28: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	21,  // 29: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	119, // 30: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	23,  // 31: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	119, // 32: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 33: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	119, // 34: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	11,  // 35: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	20,  // 36: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	47,  // 37: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	22,  // 38: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	22,  // 39: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	24,  // 40: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	54,  // 41: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 42: proctor.v1.Node.state:type_name -> proctor.v1.State
-	14,  // 43: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	14,  // 44: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	119, // 45: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	119, // 46: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	119, // 47: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 48: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	22,  // 49: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	11,  // 50: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	119, // 51: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	61,  // 52: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	62,  // 53: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	63,  // 54: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 55: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	64,  // 56: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	69,  // 57: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	119, // 58: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	4,   // 59: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	3,   // 60: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	20,  // 61: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	119, // 62: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	74,  // 63: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	74,  // 64: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	119, // 65: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	119, // 66: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	75,  // 67: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	20,  // 68: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	76,  // 69: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	77,  // 70: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	119, // 71: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	119, // 72: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	19,  // 73: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	82,  // 74: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	82,  // 75: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	83,  // 76: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	5,   // 77: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	7,   // 78: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	119, // 79: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	86,  // 80: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	119, // 81: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	90,  // 82: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	91,  // 83: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	92,  // 84: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	93,  // 85: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	94,  // 86: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	95,  // 87: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	96,  // 88: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	97,  // 89: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	98,  // 90: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	99,  // 91: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	100, // 92: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	101, // 93: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	102, // 94: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	103, // 95: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	104, // 96: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	105, // 97: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	87,  // 98: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	88,  // 99: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
-	89,  // 100: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
-	111, // 101: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	112, // 102: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 103: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 104: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	119, // 105: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	20,  // 106: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	119, // 107: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	7,   // 108: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 109: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 110: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	119, // 111: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	119, // 112: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	6,   // 113: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	117, // 114: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	109, // 115: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	118, // 116: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	119, // 117: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	6,   // 118: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	110, // 119: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	7,   // 120: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	106, // 121: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	11,  // 122: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	15,  // 123: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	106, // 124: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	106, // 125: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	25,  // 126: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	27,  // 127: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	29,  // 128: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	31,  // 129: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	33,  // 130: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	35,  // 131: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	37,  // 132: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
-	39,  // 133: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
-	41,  // 134: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	43,  // 135: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	45,  // 136: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	48,  // 137: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	50,  // 138: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	55,  // 139: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	52,  // 140: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	57,  // 141: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	59,  // 142: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	65,  // 143: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	67,  // 144: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	70,  // 145: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	72,  // 146: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	78,  // 147: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	80,  // 148: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	84,  // 149: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	107, // 150: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	26,  // 151: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	28,  // 152: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	30,  // 153: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	32,  // 154: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	34,  // 155: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	36,  // 156: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	38,  // 157: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
-	40,  // 158: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
-	42,  // 159: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	44,  // 160: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	46,  // 161: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	49,  // 162: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	51,  // 163: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	56,  // 164: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	53,  // 165: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	58,  // 166: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	60,  // 167: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	66,  // 168: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	68,  // 169: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	71,  // 170: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	73,  // 171: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	79,  // 172: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	81,  // 173: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	85,  // 174: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	108, // 175: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	151, // [151:176] is the sub-list for method output_type
-	126, // [126:151] is the sub-list for method input_type
-	126, // [126:126] is the sub-list for extension type_name
-	126, // [126:126] is the sub-list for extension extendee
-	0,   // [0:126] is the sub-list for field type_name
+	17,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	18,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	18,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	18,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	15,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	15,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	13,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
+	14,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
+	12,  // 15: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
+	9,   // 16: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	123, // 17: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	10,  // 18: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	19,  // 19: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	124, // 20: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	125, // 21: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	128, // 22: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	2,   // 23: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
+	0,   // 24: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	128, // 25: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	128, // 26: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	128, // 27: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	21,  // 28: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 29: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	22,  // 30: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	128, // 31: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	24,  // 32: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	128, // 33: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 34: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	128, // 35: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	11,  // 36: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	21,  // 37: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	48,  // 38: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	23,  // 39: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	23,  // 40: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	25,  // 41: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	55,  // 42: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 43: proctor.v1.Node.state:type_name -> proctor.v1.State
+	15,  // 44: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	15,  // 45: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	128, // 46: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	128, // 47: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	128, // 48: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 49: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	23,  // 50: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	11,  // 51: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	62,  // 52: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
+	63,  // 53: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
+	64,  // 54: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
+	64,  // 55: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
+	128, // 56: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	65,  // 57: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
+	65,  // 58: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
+	65,  // 59: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
+	128, // 60: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	70,  // 61: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	71,  // 62: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	72,  // 63: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 64: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	73,  // 65: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	78,  // 66: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	128, // 67: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	4,   // 68: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	3,   // 69: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	21,  // 70: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	128, // 71: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	83,  // 72: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	83,  // 73: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	128, // 74: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	128, // 75: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	84,  // 76: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	21,  // 77: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	85,  // 78: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	86,  // 79: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	64,  // 80: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
+	128, // 81: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	128, // 82: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	20,  // 83: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	91,  // 84: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	91,  // 85: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	92,  // 86: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	5,   // 87: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	7,   // 88: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	128, // 89: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	95,  // 90: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	128, // 91: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	99,  // 92: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	100, // 93: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	101, // 94: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	102, // 95: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	103, // 96: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	104, // 97: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	105, // 98: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	106, // 99: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	107, // 100: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	108, // 101: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	109, // 102: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	110, // 103: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	111, // 104: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	112, // 105: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	113, // 106: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	114, // 107: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	96,  // 108: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	97,  // 109: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
+	98,  // 110: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
+	66,  // 111: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
+	67,  // 112: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
+	120, // 113: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	121, // 114: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 115: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 116: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	128, // 117: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	21,  // 118: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	128, // 119: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	7,   // 120: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 121: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 122: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	128, // 123: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	128, // 124: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	6,   // 125: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	126, // 126: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	118, // 127: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	127, // 128: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	128, // 129: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	6,   // 130: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	119, // 131: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	7,   // 132: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	115, // 133: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	11,  // 134: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	16,  // 135: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	115, // 136: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	115, // 137: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	26,  // 138: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	28,  // 139: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	30,  // 140: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	32,  // 141: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	34,  // 142: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	36,  // 143: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	38,  // 144: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
+	40,  // 145: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
+	42,  // 146: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	44,  // 147: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	46,  // 148: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	49,  // 149: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	51,  // 150: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	56,  // 151: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	53,  // 152: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	58,  // 153: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	60,  // 154: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
+	68,  // 155: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	74,  // 156: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	76,  // 157: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	79,  // 158: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	81,  // 159: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	87,  // 160: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	89,  // 161: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	93,  // 162: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	116, // 163: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	27,  // 164: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	29,  // 165: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	31,  // 166: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	33,  // 167: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	35,  // 168: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	37,  // 169: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	39,  // 170: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
+	41,  // 171: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
+	43,  // 172: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	45,  // 173: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	47,  // 174: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	50,  // 175: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	52,  // 176: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	57,  // 177: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	54,  // 178: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	59,  // 179: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	61,  // 180: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
+	69,  // 181: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	75,  // 182: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	77,  // 183: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	80,  // 184: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	82,  // 185: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	88,  // 186: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	90,  // 187: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	94,  // 188: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	117, // 189: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	164, // [164:190] is the sub-list for method output_type
+	138, // [138:164] is the sub-list for method input_type
+	138, // [138:138] is the sub-list for extension type_name
+	138, // [138:138] is the sub-list for extension extendee
+	0,   // [0:138] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -9623,9 +10636,11 @@ func file_proctor_v1_proctor_proto_init() {
 	}
 	file_proctor_v1_proctor_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[8].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[9].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[79].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[10].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[57].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[88].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -9645,10 +10660,12 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_NotifyRefused)(nil),
 		(*Event_Reloaded)(nil),
 		(*Event_HookFailed)(nil),
+		(*Event_UsageHigh)(nil),
+		(*Event_UsageNormal)(nil),
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
-	file_proctor_v1_proctor_proto_msgTypes[102].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[111].OneofWrappers = []any{
 		(*LogRecord_Text)(nil),
 		(*LogRecord_Bytes)(nil),
 		(*LogRecord_Gap)(nil),
@@ -9660,7 +10677,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   112,
+			NumMessages:   121,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
