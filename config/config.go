@@ -80,7 +80,26 @@ type ProcessManager struct {
 	// LogPath is the file that Proctor's own log is written to ([log] path),
 	// rotated as output is. Empty: standard error.
 	LogPath string
+
+	// Runs bounds the records of runs and the reports of crashes ([runs]).
+	Runs Runs
 }
+
+// Runs bounds what is kept of what has been. Zero is the default of each.
+type Runs struct {
+	MaxPerCollector int // records of each collector: 50
+	MaxSizeMB       int // of the records of all collectors: 64
+	MaxAgeDays      int // of a record, or since a crash has come the last time: 90
+	MaxCrashes      int // reports of crashes: 200
+}
+
+// The defaults of Runs.
+const (
+	DefaultRunsPerCollector = 50
+	DefaultRunsSizeMB       = 64
+	DefaultRunsAgeDays      = 90
+	DefaultCrashes          = 200
+)
 
 // Restart says after which exits a collector is started again.
 type Restart string

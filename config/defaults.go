@@ -45,6 +45,10 @@ func (pm ProcessManager) WithDefaults() ProcessManager {
 	fill(&pm.DefaultForceTimeout, DefaultForceTimeout)
 	fill(&pm.HealthCheckInterval, DefaultHealthCheckInterval)
 	fill(&pm.HeartbeatTimeoutMultiplier, DefaultHeartbeatTimeoutMultiplier)
+	fill(&pm.Runs.MaxPerCollector, DefaultRunsPerCollector)
+	fill(&pm.Runs.MaxSizeMB, DefaultRunsSizeMB)
+	fill(&pm.Runs.MaxAgeDays, DefaultRunsAgeDays)
+	fill(&pm.Runs.MaxCrashes, DefaultCrashes)
 	return pm
 }
 

@@ -409,6 +409,10 @@ func (d *decoder) config(c *pb.Config) config.Config {
 		StateDir:                   pm.GetStateDir(),
 		Output:                     d.output("output", pm.GetOutput()),
 		LogPath:                    pm.GetLogPath(),
+		Runs: config.Runs{ // whether they are in range is for their validation to say
+			MaxPerCollector: int(pm.GetRuns().GetMaxPerCollector()), MaxSizeMB: int(pm.GetRuns().GetMaxSizeMb()),
+			MaxAgeDays: int(pm.GetRuns().GetMaxAgeDays()), MaxCrashes: int(pm.GetRuns().GetMaxCrashes()),
+		},
 	}}
 	if len(c.GetCollectors()) > 0 {
 		out.Collectors = make(map[string]config.Collector, len(c.Collectors))

@@ -340,6 +340,13 @@ func encodeProbe(p config.Probe) *pb.Probe {
 	return w
 }
 
+func encodeRuns(r config.Runs) *pb.RunsConfig {
+	if r == (config.Runs{}) {
+		return nil
+	}
+	return &pb.RunsConfig{MaxPerCollector: int32(r.MaxPerCollector), MaxSizeMb: int32(r.MaxSizeMB), MaxAgeDays: int32(r.MaxAgeDays), MaxCrashes: int32(r.MaxCrashes)}
+}
+
 func encodeConfig(c config.Config) *pb.Config {
 	pm := c.ProcessManager
 	w := &pb.Config{ProcessManager: &pb.ProcessManagerConfig{
@@ -347,7 +354,7 @@ func encodeConfig(c config.Config) *pb.Config {
 		DefaultGracefulTimeoutSeconds: pm.DefaultGracefulTimeout.Seconds(), DefaultForceTimeoutSeconds: pm.DefaultForceTimeout.Seconds(),
 		HealthCheckIntervalSeconds: pm.HealthCheckInterval.Seconds(), HeartbeatTimeoutMultiplier: int32(pm.HeartbeatTimeoutMultiplier),
 		MaxSpawnsPerSecond: int32(pm.MaxSpawnsPerSecond), StartConcurrency: int32(pm.StartConcurrency), ExitWith: text(pm.ExitWith), EnableAutoRestart: pm.EnableAutoRestart,
-		StateDir: text(pm.StateDir), Output: encodeOutput(pm.Output), LogPath: text(pm.LogPath),
+		StateDir: text(pm.StateDir), Output: encodeOutput(pm.Output), LogPath: text(pm.LogPath), Runs: encodeRuns(pm.Runs),
 	}}
 	if len(c.Collectors) > 0 {
 		w.Collectors = make(map[string]*pb.CollectorConfig, len(c.Collectors))

@@ -17,6 +17,7 @@ var fileKeys = keyTable[config.Config]{
 			func(c *config.Config) *string { return &c.ProcessManager.StateDir }).also("statedir", "state_directory", "data_dir", "datadir"),
 		nested("output", outputKeys("[output]"), func(c *config.Config) *config.Output { return &c.ProcessManager.Output }).also("outputs", "logging", "logs"),
 		nested("log", logKeys, func(c *config.Config) *pm { return &c.ProcessManager }),
+		nested("runs", runsKeys, func(c *config.Config) *config.Runs { return &c.ProcessManager.Runs }).also("records", "history", "crashes"),
 		nested("control", controlKeys, func(c *config.Config) *config.Control { return &c.Control }).
 			also("api", "rpc", "server", "unix_http_server", "inet_http_server"),
 		each("groups", "<name>", groupKeys, func() config.Group { return config.Group{} }, func(c *config.Config) *map[string]config.Group { return &c.Groups }).
@@ -328,6 +329,22 @@ var logKeys = keyTable[pm]{
 	keys: []key[pm]{
 		word("path", "file that Proctor's own log is written to, rotated as output is; default: standard error",
 			func(m *pm) *string { return &m.LogPath }).also("file", "logfile", "filename"),
+	},
+}
+
+var noRuns = zero[int]{refuse: "use 1 or more, or leave it out for its default"}
+
+var runsKeys = keyTable[config.Runs]{
+	title: "[runs]",
+	keys: []key[config.Runs]{
+		count("max_per_collector", "records of runs that are kept of each collector; default 50", noRuns,
+			func(r *config.Runs) *int { return &r.MaxPerCollector }),
+		count("max_size_mb", "size of the records of all collectors, in MiB; default 64", noRuns,
+			func(r *config.Runs) *int { return &r.MaxSizeMB }),
+		count("max_age_days", "age of a record, and of a report of a crash that has not come again; default 90", noRuns,
+			func(r *config.Runs) *int { return &r.MaxAgeDays }),
+		count("max_crashes", "reports of crashes that are kept; default 200", noRuns,
+			func(r *config.Runs) *int { return &r.MaxCrashes }),
 	},
 }
 

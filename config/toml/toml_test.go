@@ -49,6 +49,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 			StateDir:                   "/srv/state",
 			Output:                     config.Output{Target: config.OutputMemory, MaxSizeMB: 7, Also: []string{}},
 			LogPath:                    "/srv/proctor.log",
+			Runs:                       config.Runs{MaxPerCollector: 20, MaxSizeMB: 8, MaxAgeDays: 30, MaxCrashes: 40},
 		},
 		Collectors: map[string]config.Collector{
 			"procmond-1": {
@@ -189,7 +190,7 @@ func TestThereAreManyWaysToWriteTheSame(t *testing.T) {
 
 func TestPositionsCountCharactersWhateverTheLineEnds(t *testing.T) {
 	for text, want := range map[string]string{
-		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, control, groups, collectors",
+		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, runs, control, groups, collectors",
 		"[collectors.web]\r\nx_y_z = 1\r\n": "f:2:1: ",
 		"collectors.web = { working_dir = 'äöü', \t args = 1 }": "f:1:50: collectors.web.args: expected an array of strings",
 		"collectors.web.args = [ 'ä',\n\n  1 ]":                 "f:3:3: collectors.web.args[1]: expected a string, not 1",

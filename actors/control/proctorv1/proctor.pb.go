@@ -2035,6 +2035,7 @@ type ProcessManagerConfig struct {
 	LogPath                       string                 `protobuf:"bytes,10,opt,name=log_path,json=logPath,proto3" json:"log_path,omitempty"`
 	StartConcurrency              int32                  `protobuf:"varint,11,opt,name=start_concurrency,json=startConcurrency,proto3" json:"start_concurrency,omitempty"`
 	ExitWith                      string                 `protobuf:"bytes,12,opt,name=exit_with,json=exitWith,proto3" json:"exit_with,omitempty"`
+	Runs                          *RunsConfig            `protobuf:"bytes,13,opt,name=runs,proto3" json:"runs,omitempty"`
 	unknownFields                 protoimpl.UnknownFields
 	sizeCache                     protoimpl.SizeCache
 }
@@ -2153,6 +2154,82 @@ func (x *ProcessManagerConfig) GetExitWith() string {
 	return ""
 }
 
+func (x *ProcessManagerConfig) GetRuns() *RunsConfig {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+// RunsConfig bounds what is kept of what has been.
+type RunsConfig struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	MaxPerCollector int32                  `protobuf:"varint,1,opt,name=max_per_collector,json=maxPerCollector,proto3" json:"max_per_collector,omitempty"`
+	MaxSizeMb       int32                  `protobuf:"varint,2,opt,name=max_size_mb,json=maxSizeMb,proto3" json:"max_size_mb,omitempty"`
+	MaxAgeDays      int32                  `protobuf:"varint,3,opt,name=max_age_days,json=maxAgeDays,proto3" json:"max_age_days,omitempty"`
+	MaxCrashes      int32                  `protobuf:"varint,4,opt,name=max_crashes,json=maxCrashes,proto3" json:"max_crashes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RunsConfig) Reset() {
+	*x = RunsConfig{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunsConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunsConfig) ProtoMessage() {}
+
+func (x *RunsConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunsConfig.ProtoReflect.Descriptor instead.
+func (*RunsConfig) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RunsConfig) GetMaxPerCollector() int32 {
+	if x != nil {
+		return x.MaxPerCollector
+	}
+	return 0
+}
+
+func (x *RunsConfig) GetMaxSizeMb() int32 {
+	if x != nil {
+		return x.MaxSizeMb
+	}
+	return 0
+}
+
+func (x *RunsConfig) GetMaxAgeDays() int32 {
+	if x != nil {
+		return x.MaxAgeDays
+	}
+	return 0
+}
+
+func (x *RunsConfig) GetMaxCrashes() int32 {
+	if x != nil {
+		return x.MaxCrashes
+	}
+	return 0
+}
+
 // Config is everything that a supervisor is started with, but how it is commanded.
 type Config struct {
 	state          protoimpl.MessageState      `protogen:"open.v1"`
@@ -2167,7 +2244,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2256,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2269,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Config) GetProcessManager() *ProcessManagerConfig {
@@ -2260,7 +2337,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2349,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2362,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Exit) GetIncarnation() uint64 {
@@ -2434,7 +2511,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2523,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2536,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Totals) GetStarts() uint64 {
@@ -2568,7 +2645,7 @@ type CollectorStatus struct {
 
 func (x *CollectorStatus) Reset() {
 	*x = CollectorStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2657,7 @@ func (x *CollectorStatus) String() string {
 func (*CollectorStatus) ProtoMessage() {}
 
 func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2670,7 @@ func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatus.ProtoReflect.Descriptor instead.
 func (*CollectorStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CollectorStatus) GetId() string {
@@ -2743,7 +2820,7 @@ type Said struct {
 
 func (x *Said) Reset() {
 	*x = Said{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2832,7 @@ func (x *Said) String() string {
 func (*Said) ProtoMessage() {}
 
 func (x *Said) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2845,7 @@ func (x *Said) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Said.ProtoReflect.Descriptor instead.
 func (*Said) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Said) GetStatus() string {
@@ -2846,7 +2923,7 @@ type GroupStatus struct {
 
 func (x *GroupStatus) Reset() {
 	*x = GroupStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +2935,7 @@ func (x *GroupStatus) String() string {
 func (*GroupStatus) ProtoMessage() {}
 
 func (x *GroupStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +2948,7 @@ func (x *GroupStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
 func (*GroupStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GroupStatus) GetName() string {
@@ -2951,7 +3028,7 @@ type StartCollectorRequest struct {
 
 func (x *StartCollectorRequest) Reset() {
 	*x = StartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2963,7 +3040,7 @@ func (x *StartCollectorRequest) String() string {
 func (*StartCollectorRequest) ProtoMessage() {}
 
 func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2976,7 +3053,7 @@ func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartCollectorRequest) GetId() string {
@@ -3012,7 +3089,7 @@ type StartCollectorResponse struct {
 
 func (x *StartCollectorResponse) Reset() {
 	*x = StartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3024,7 +3101,7 @@ func (x *StartCollectorResponse) String() string {
 func (*StartCollectorResponse) ProtoMessage() {}
 
 func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3037,7 +3114,7 @@ func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StartCollectorResponse) GetId() string {
@@ -3075,7 +3152,7 @@ type StopCollectorRequest struct {
 
 func (x *StopCollectorRequest) Reset() {
 	*x = StopCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3087,7 +3164,7 @@ func (x *StopCollectorRequest) String() string {
 func (*StopCollectorRequest) ProtoMessage() {}
 
 func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3100,7 +3177,7 @@ func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StopCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopCollectorRequest) GetId() string {
@@ -3135,7 +3212,7 @@ type StopCollectorResponse struct {
 
 func (x *StopCollectorResponse) Reset() {
 	*x = StopCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3147,7 +3224,7 @@ func (x *StopCollectorResponse) String() string {
 func (*StopCollectorResponse) ProtoMessage() {}
 
 func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3160,7 +3237,7 @@ func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StopCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StopCollectorResponse) GetId() string {
@@ -3188,7 +3265,7 @@ type RestartCollectorRequest struct {
 
 func (x *RestartCollectorRequest) Reset() {
 	*x = RestartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3200,7 +3277,7 @@ func (x *RestartCollectorRequest) String() string {
 func (*RestartCollectorRequest) ProtoMessage() {}
 
 func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3213,7 +3290,7 @@ func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RestartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestartCollectorRequest) GetId() string {
@@ -3242,7 +3319,7 @@ type RestartCollectorResponse struct {
 
 func (x *RestartCollectorResponse) Reset() {
 	*x = RestartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3331,7 @@ func (x *RestartCollectorResponse) String() string {
 func (*RestartCollectorResponse) ProtoMessage() {}
 
 func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3344,7 @@ func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RestartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RestartCollectorResponse) GetId() string {
@@ -3301,7 +3378,7 @@ type PauseCollectorRequest struct {
 
 func (x *PauseCollectorRequest) Reset() {
 	*x = PauseCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3313,7 +3390,7 @@ func (x *PauseCollectorRequest) String() string {
 func (*PauseCollectorRequest) ProtoMessage() {}
 
 func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3326,7 +3403,7 @@ func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorRequest.ProtoReflect.Descriptor instead.
 func (*PauseCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PauseCollectorRequest) GetId() string {
@@ -3346,7 +3423,7 @@ type PauseCollectorResponse struct {
 
 func (x *PauseCollectorResponse) Reset() {
 	*x = PauseCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3358,7 +3435,7 @@ func (x *PauseCollectorResponse) String() string {
 func (*PauseCollectorResponse) ProtoMessage() {}
 
 func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3371,7 +3448,7 @@ func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorResponse.ProtoReflect.Descriptor instead.
 func (*PauseCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PauseCollectorResponse) GetId() string {
@@ -3391,7 +3468,7 @@ type ResumeCollectorRequest struct {
 
 func (x *ResumeCollectorRequest) Reset() {
 	*x = ResumeCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3480,7 @@ func (x *ResumeCollectorRequest) String() string {
 func (*ResumeCollectorRequest) ProtoMessage() {}
 
 func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3493,7 @@ func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResumeCollectorRequest) GetId() string {
@@ -3436,7 +3513,7 @@ type ResumeCollectorResponse struct {
 
 func (x *ResumeCollectorResponse) Reset() {
 	*x = ResumeCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +3525,7 @@ func (x *ResumeCollectorResponse) String() string {
 func (*ResumeCollectorResponse) ProtoMessage() {}
 
 func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +3538,7 @@ func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResumeCollectorResponse) GetId() string {
@@ -3485,7 +3562,7 @@ type SignalCollectorRequest struct {
 
 func (x *SignalCollectorRequest) Reset() {
 	*x = SignalCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3497,7 +3574,7 @@ func (x *SignalCollectorRequest) String() string {
 func (*SignalCollectorRequest) ProtoMessage() {}
 
 func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3510,7 +3587,7 @@ func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorRequest.ProtoReflect.Descriptor instead.
 func (*SignalCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SignalCollectorRequest) GetId() string {
@@ -3544,7 +3621,7 @@ type SignalCollectorResponse struct {
 
 func (x *SignalCollectorResponse) Reset() {
 	*x = SignalCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3556,7 +3633,7 @@ func (x *SignalCollectorResponse) String() string {
 func (*SignalCollectorResponse) ProtoMessage() {}
 
 func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3569,7 +3646,7 @@ func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorResponse.ProtoReflect.Descriptor instead.
 func (*SignalCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SignalCollectorResponse) GetId() string {
@@ -3589,7 +3666,7 @@ type ReloadCollectorRequest struct {
 
 func (x *ReloadCollectorRequest) Reset() {
 	*x = ReloadCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3601,7 +3678,7 @@ func (x *ReloadCollectorRequest) String() string {
 func (*ReloadCollectorRequest) ProtoMessage() {}
 
 func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3614,7 +3691,7 @@ func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ReloadCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReloadCollectorRequest) GetId() string {
@@ -3634,7 +3711,7 @@ type ReloadCollectorResponse struct {
 
 func (x *ReloadCollectorResponse) Reset() {
 	*x = ReloadCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3646,7 +3723,7 @@ func (x *ReloadCollectorResponse) String() string {
 func (*ReloadCollectorResponse) ProtoMessage() {}
 
 func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3659,7 +3736,7 @@ func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ReloadCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReloadCollectorResponse) GetId() string {
@@ -3681,7 +3758,7 @@ type SendHeartbeatRequest struct {
 
 func (x *SendHeartbeatRequest) Reset() {
 	*x = SendHeartbeatRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3693,7 +3770,7 @@ func (x *SendHeartbeatRequest) String() string {
 func (*SendHeartbeatRequest) ProtoMessage() {}
 
 func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3706,7 +3783,7 @@ func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SendHeartbeatRequest) GetId() string {
@@ -3733,7 +3810,7 @@ type SendHeartbeatResponse struct {
 
 func (x *SendHeartbeatResponse) Reset() {
 	*x = SendHeartbeatResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +3822,7 @@ func (x *SendHeartbeatResponse) String() string {
 func (*SendHeartbeatResponse) ProtoMessage() {}
 
 func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3758,7 +3835,7 @@ func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SendHeartbeatResponse) GetId() string {
@@ -3778,7 +3855,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3790,7 +3867,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3803,7 +3880,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -3823,7 +3900,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3835,7 +3912,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3848,7 +3925,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -3868,7 +3945,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3880,7 +3957,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3893,7 +3970,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -3913,7 +3990,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3925,7 +4002,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3938,7 +4015,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -3960,7 +4037,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3972,7 +4049,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3985,7 +4062,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -4020,7 +4097,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4032,7 +4109,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4045,7 +4122,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -4095,7 +4172,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4107,7 +4184,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4120,7 +4197,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Remainder) GetId() string {
@@ -4154,7 +4231,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4166,7 +4243,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4179,7 +4256,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -4199,7 +4276,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4211,7 +4288,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4224,7 +4301,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -4243,7 +4320,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4255,7 +4332,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4268,7 +4345,7 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 // ListCollectorsResponse has them ordered by id.
@@ -4282,7 +4359,7 @@ type ListCollectorsResponse struct {
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4294,7 +4371,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4307,7 +4384,7 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
@@ -4333,7 +4410,7 @@ type GetGraphRequest struct {
 
 func (x *GetGraphRequest) Reset() {
 	*x = GetGraphRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4345,7 +4422,7 @@ func (x *GetGraphRequest) String() string {
 func (*GetGraphRequest) ProtoMessage() {}
 
 func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4358,7 +4435,7 @@ func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetGraphRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 // GetGraphResponse has all collectors, each after those that it waits for.
@@ -4371,7 +4448,7 @@ type GetGraphResponse struct {
 
 func (x *GetGraphResponse) Reset() {
 	*x = GetGraphResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4383,7 +4460,7 @@ func (x *GetGraphResponse) String() string {
 func (*GetGraphResponse) ProtoMessage() {}
 
 func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4396,7 +4473,7 @@ func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphResponse.ProtoReflect.Descriptor instead.
 func (*GetGraphResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GetGraphResponse) GetNodes() []*Node {
@@ -4428,7 +4505,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4440,7 +4517,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4453,7 +4530,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Node) GetId() string {
@@ -4536,7 +4613,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4548,7 +4625,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4561,7 +4638,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -4583,7 +4660,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4595,7 +4672,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4608,7 +4685,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -4642,7 +4719,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4654,7 +4731,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4667,7 +4744,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -4697,7 +4774,7 @@ type InspectCollectorResponse struct {
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4709,7 +4786,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4722,7 +4799,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -4783,7 +4860,7 @@ type GetUsageRequest struct {
 
 func (x *GetUsageRequest) Reset() {
 	*x = GetUsageRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4795,7 +4872,7 @@ func (x *GetUsageRequest) String() string {
 func (*GetUsageRequest) ProtoMessage() {}
 
 func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4808,7 +4885,7 @@ func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
 func (*GetUsageRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetUsageRequest) GetIds() []string {
@@ -4845,7 +4922,7 @@ type GetUsageResponse struct {
 
 func (x *GetUsageResponse) Reset() {
 	*x = GetUsageResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4857,7 +4934,7 @@ func (x *GetUsageResponse) String() string {
 func (*GetUsageResponse) ProtoMessage() {}
 
 func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4870,7 +4947,7 @@ func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
 func (*GetUsageResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetUsageResponse) GetCollectors() []*CollectorUsage {
@@ -4900,7 +4977,7 @@ type CollectorUsage struct {
 
 func (x *CollectorUsage) Reset() {
 	*x = CollectorUsage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4912,7 +4989,7 @@ func (x *CollectorUsage) String() string {
 func (*CollectorUsage) ProtoMessage() {}
 
 func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4925,7 +5002,7 @@ func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorUsage.ProtoReflect.Descriptor instead.
 func (*CollectorUsage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CollectorUsage) GetId() string {
@@ -4964,7 +5041,7 @@ type GroupUsage struct {
 
 func (x *GroupUsage) Reset() {
 	*x = GroupUsage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4976,7 +5053,7 @@ func (x *GroupUsage) String() string {
 func (*GroupUsage) ProtoMessage() {}
 
 func (x *GroupUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4989,7 +5066,7 @@ func (x *GroupUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupUsage.ProtoReflect.Descriptor instead.
 func (*GroupUsage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GroupUsage) GetName() string {
@@ -5063,7 +5140,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5075,7 +5152,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5088,7 +5165,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Usage) GetAt() *timestamppb.Timestamp {
@@ -5282,7 +5359,7 @@ type Pressure struct {
 
 func (x *Pressure) Reset() {
 	*x = Pressure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5294,7 +5371,7 @@ func (x *Pressure) String() string {
 func (*Pressure) ProtoMessage() {}
 
 func (x *Pressure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5307,7 +5384,7 @@ func (x *Pressure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pressure.ProtoReflect.Descriptor instead.
 func (*Pressure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Pressure) GetSomePercent_10() float64 {
@@ -5369,7 +5446,7 @@ type UsageHigh struct {
 
 func (x *UsageHigh) Reset() {
 	*x = UsageHigh{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5381,7 +5458,7 @@ func (x *UsageHigh) String() string {
 func (*UsageHigh) ProtoMessage() {}
 
 func (x *UsageHigh) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5394,7 +5471,7 @@ func (x *UsageHigh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageHigh.ProtoReflect.Descriptor instead.
 func (*UsageHigh) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *UsageHigh) GetResource() string {
@@ -5454,7 +5531,7 @@ type UsageNormal struct {
 
 func (x *UsageNormal) Reset() {
 	*x = UsageNormal{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5466,7 +5543,7 @@ func (x *UsageNormal) String() string {
 func (*UsageNormal) ProtoMessage() {}
 
 func (x *UsageNormal) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5479,7 +5556,7 @@ func (x *UsageNormal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageNormal.ProtoReflect.Descriptor instead.
 func (*UsageNormal) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *UsageNormal) GetResource() string {
@@ -5526,7 +5603,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5538,7 +5615,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5551,7 +5628,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -5579,7 +5656,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5591,7 +5668,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5604,7 +5681,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -5681,7 +5758,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5693,7 +5770,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5706,7 +5783,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *StateCount) GetState() State {
@@ -5736,7 +5813,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5748,7 +5825,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5761,7 +5838,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -5798,7 +5875,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5810,7 +5887,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5823,7 +5900,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -5858,7 +5935,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5870,7 +5947,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5883,7 +5960,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -5909,7 +5986,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5921,7 +5998,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5934,7 +6011,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -5947,7 +6024,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5959,7 +6036,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5972,7 +6049,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -5994,7 +6071,7 @@ type GetRunsRequest struct {
 
 func (x *GetRunsRequest) Reset() {
 	*x = GetRunsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6006,7 +6083,7 @@ func (x *GetRunsRequest) String() string {
 func (*GetRunsRequest) ProtoMessage() {}
 
 func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6019,7 +6096,7 @@ func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
 func (*GetRunsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GetRunsRequest) GetId() string {
@@ -6047,7 +6124,7 @@ type GetRunsResponse struct {
 
 func (x *GetRunsResponse) Reset() {
 	*x = GetRunsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6059,7 +6136,7 @@ func (x *GetRunsResponse) String() string {
 func (*GetRunsResponse) ProtoMessage() {}
 
 func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6072,7 +6149,7 @@ func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
 func (*GetRunsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *GetRunsResponse) GetId() string {
@@ -6127,7 +6204,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6139,7 +6216,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6152,7 +6229,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Run) GetId() string {
@@ -6299,7 +6376,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6311,7 +6388,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6324,7 +6401,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListCrashesRequest) GetId() string {
@@ -6344,7 +6421,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6356,7 +6433,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6369,7 +6446,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -6389,7 +6466,7 @@ type GetCrashRequest struct {
 
 func (x *GetCrashRequest) Reset() {
 	*x = GetCrashRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6401,7 +6478,7 @@ func (x *GetCrashRequest) String() string {
 func (*GetCrashRequest) ProtoMessage() {}
 
 func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6414,7 +6491,7 @@ func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
 func (*GetCrashRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetCrashRequest) GetNumber() uint64 {
@@ -6434,7 +6511,7 @@ type GetCrashResponse struct {
 
 func (x *GetCrashResponse) Reset() {
 	*x = GetCrashResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6446,7 +6523,7 @@ func (x *GetCrashResponse) String() string {
 func (*GetCrashResponse) ProtoMessage() {}
 
 func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6459,7 +6536,7 @@ func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
 func (*GetCrashResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *GetCrashResponse) GetCrash() *Crash {
@@ -6504,7 +6581,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6516,7 +6593,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6529,7 +6606,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -6665,7 +6742,7 @@ type CrashedRun struct {
 
 func (x *CrashedRun) Reset() {
 	*x = CrashedRun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6677,7 +6754,7 @@ func (x *CrashedRun) String() string {
 func (*CrashedRun) ProtoMessage() {}
 
 func (x *CrashedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6690,7 +6767,7 @@ func (x *CrashedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
 func (*CrashedRun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *CrashedRun) GetId() string {
@@ -6742,7 +6819,7 @@ type CoreDump struct {
 
 func (x *CoreDump) Reset() {
 	*x = CoreDump{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6754,7 +6831,7 @@ func (x *CoreDump) String() string {
 func (*CoreDump) ProtoMessage() {}
 
 func (x *CoreDump) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6767,7 +6844,7 @@ func (x *CoreDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
 func (*CoreDump) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *CoreDump) GetPath() string {
@@ -6803,7 +6880,7 @@ type OtherFailure struct {
 
 func (x *OtherFailure) Reset() {
 	*x = OtherFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6815,7 +6892,7 @@ func (x *OtherFailure) String() string {
 func (*OtherFailure) ProtoMessage() {}
 
 func (x *OtherFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6828,7 +6905,7 @@ func (x *OtherFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
 func (*OtherFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *OtherFailure) GetId() string {
@@ -6864,7 +6941,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6876,7 +6953,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6889,7 +6966,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -6916,7 +6993,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6928,7 +7005,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6941,7 +7018,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -6962,7 +7039,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6974,7 +7051,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6987,7 +7064,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -7007,7 +7084,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7019,7 +7096,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7032,7 +7109,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -7056,7 +7133,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7068,7 +7145,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7081,7 +7158,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -7121,7 +7198,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7133,7 +7210,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7146,7 +7223,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Change) GetId() string {
@@ -7201,7 +7278,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7213,7 +7290,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7226,7 +7303,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -7261,7 +7338,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7273,7 +7350,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7286,7 +7363,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -7348,7 +7425,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7360,7 +7437,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7373,7 +7450,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -7784,7 +7861,7 @@ type NotifyRefused struct {
 
 func (x *NotifyRefused) Reset() {
 	*x = NotifyRefused{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7796,7 +7873,7 @@ func (x *NotifyRefused) String() string {
 func (*NotifyRefused) ProtoMessage() {}
 
 func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7809,7 +7886,7 @@ func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRefused.ProtoReflect.Descriptor instead.
 func (*NotifyRefused) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *NotifyRefused) GetReason() string {
@@ -7828,7 +7905,7 @@ type Reloaded struct {
 
 func (x *Reloaded) Reset() {
 	*x = Reloaded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7840,7 +7917,7 @@ func (x *Reloaded) String() string {
 func (*Reloaded) ProtoMessage() {}
 
 func (x *Reloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7853,7 +7930,7 @@ func (x *Reloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
 func (*Reloaded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
 }
 
 // HookFailed says that a command around the life of a process failed.
@@ -7868,7 +7945,7 @@ type HookFailed struct {
 
 func (x *HookFailed) Reset() {
 	*x = HookFailed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7880,7 +7957,7 @@ func (x *HookFailed) String() string {
 func (*HookFailed) ProtoMessage() {}
 
 func (x *HookFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7893,7 +7970,7 @@ func (x *HookFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HookFailed.ProtoReflect.Descriptor instead.
 func (*HookFailed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *HookFailed) GetHook() string {
@@ -7920,7 +7997,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7932,7 +8009,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7945,7 +8022,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *Added) GetType() string {
@@ -7964,7 +8041,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7976,7 +8053,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7989,7 +8066,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -8006,7 +8083,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8018,7 +8095,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8031,7 +8108,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -8083,7 +8160,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8095,7 +8172,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8108,7 +8185,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -8148,7 +8225,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8160,7 +8237,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8173,7 +8250,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -8231,7 +8308,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8243,7 +8320,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8256,7 +8333,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -8291,7 +8368,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8303,7 +8380,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8316,7 +8393,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -8343,7 +8420,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8355,7 +8432,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8368,7 +8445,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Crashed) GetReason() string {
@@ -8387,7 +8464,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8399,7 +8476,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8412,7 +8489,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -8426,7 +8503,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8438,7 +8515,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8451,7 +8528,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Begun) GetInstance() string {
@@ -8481,7 +8558,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8493,7 +8570,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8506,7 +8583,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -8551,7 +8628,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8563,7 +8640,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8576,7 +8653,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Audited) GetOperation() string {
@@ -8610,7 +8687,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8622,7 +8699,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8635,7 +8712,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -8656,7 +8733,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8668,7 +8745,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8681,7 +8758,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -8709,7 +8786,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8721,7 +8798,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8734,7 +8811,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -8756,7 +8833,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8768,7 +8845,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8781,7 +8858,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -8819,7 +8896,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8831,7 +8908,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8844,7 +8921,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *LogPosition) GetFile() uint64 {
@@ -8892,7 +8969,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8904,7 +8981,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8917,7 +8994,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ReadLogsRequest) GetIds() []string {
@@ -9010,7 +9087,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9022,7 +9099,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9035,7 +9112,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *ReadLogsResponse) GetRecords() []*LogRecord {
@@ -9080,7 +9157,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9092,7 +9169,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9105,7 +9182,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *LogRecord) GetId() string {
@@ -9237,7 +9314,7 @@ type LogGap struct {
 
 func (x *LogGap) Reset() {
 	*x = LogGap{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9249,7 +9326,7 @@ func (x *LogGap) String() string {
 func (*LogGap) ProtoMessage() {}
 
 func (x *LogGap) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9262,7 +9339,7 @@ func (x *LogGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
 func (*LogGap) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *LogGap) GetLines() uint64 {
@@ -9301,7 +9378,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9313,7 +9390,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9326,7 +9403,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -9375,7 +9452,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9387,7 +9464,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9400,7 +9477,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -9606,7 +9683,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0ftimeout_seconds\x18\b \x01(\x01R\x0etimeoutSeconds\x12+\n" +
 	"\x11failure_threshold\x18\t \x01(\x05R\x10failureThreshold\x12+\n" +
 	"\x11success_threshold\x18\n" +
-	" \x01(\x05R\x10successThreshold\"\xec\x05\n" +
+	" \x01(\x05R\x10successThreshold\"\x98\x06\n" +
 	"\x14ProcessManagerConfig\x12f\n" +
 	"\x12collector_binaries\x18\x01 \x03(\v27.proctor.v1.ProcessManagerConfig.CollectorBinariesEntryR\x11collectorBinaries\x12G\n" +
 	" default_graceful_timeout_seconds\x18\x02 \x01(\x01R\x1ddefaultGracefulTimeoutSeconds\x12A\n" +
@@ -9620,10 +9697,19 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\blog_path\x18\n" +
 	" \x01(\tR\alogPath\x12+\n" +
 	"\x11start_concurrency\x18\v \x01(\x05R\x10startConcurrency\x12\x1b\n" +
-	"\texit_with\x18\f \x01(\tR\bexitWith\x1aD\n" +
+	"\texit_with\x18\f \x01(\tR\bexitWith\x12*\n" +
+	"\x04runs\x18\r \x01(\v2\x16.proctor.v1.RunsConfigR\x04runs\x1aD\n" +
 	"\x16CollectorBinariesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x01\n" +
+	"\n" +
+	"RunsConfig\x12*\n" +
+	"\x11max_per_collector\x18\x01 \x01(\x05R\x0fmaxPerCollector\x12\x1e\n" +
+	"\vmax_size_mb\x18\x02 \x01(\x05R\tmaxSizeMb\x12 \n" +
+	"\fmax_age_days\x18\x03 \x01(\x05R\n" +
+	"maxAgeDays\x12\x1f\n" +
+	"\vmax_crashes\x18\x04 \x01(\x05R\n" +
+	"maxCrashes\"\x95\x03\n" +
 	"\x06Config\x12I\n" +
 	"\x0fprocess_manager\x18\x01 \x01(\v2 .proctor.v1.ProcessManagerConfigR\x0eprocessManager\x12B\n" +
 	"\n" +
@@ -10299,7 +10385,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 121)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 122)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -10321,122 +10407,123 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*ResourceLimits)(nil),           // 17: proctor.v1.ResourceLimits
 	(*Probe)(nil),                    // 18: proctor.v1.Probe
 	(*ProcessManagerConfig)(nil),     // 19: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 20: proctor.v1.Config
-	(*Exit)(nil),                     // 21: proctor.v1.Exit
-	(*Totals)(nil),                   // 22: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 23: proctor.v1.CollectorStatus
-	(*Said)(nil),                     // 24: proctor.v1.Said
-	(*GroupStatus)(nil),              // 25: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 26: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 27: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 28: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 29: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 30: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 31: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 32: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 33: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 34: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 35: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 36: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 37: proctor.v1.SignalCollectorResponse
-	(*ReloadCollectorRequest)(nil),   // 38: proctor.v1.ReloadCollectorRequest
-	(*ReloadCollectorResponse)(nil),  // 39: proctor.v1.ReloadCollectorResponse
-	(*SendHeartbeatRequest)(nil),     // 40: proctor.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),    // 41: proctor.v1.SendHeartbeatResponse
-	(*RemoveCollectorRequest)(nil),   // 42: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 43: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 44: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 45: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 46: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 47: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 48: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 49: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 50: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 51: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 52: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 53: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 54: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 55: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 56: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 57: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 58: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 59: proctor.v1.InspectCollectorResponse
-	(*GetUsageRequest)(nil),          // 60: proctor.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),         // 61: proctor.v1.GetUsageResponse
-	(*CollectorUsage)(nil),           // 62: proctor.v1.CollectorUsage
-	(*GroupUsage)(nil),               // 63: proctor.v1.GroupUsage
-	(*Usage)(nil),                    // 64: proctor.v1.Usage
-	(*Pressure)(nil),                 // 65: proctor.v1.Pressure
-	(*UsageHigh)(nil),                // 66: proctor.v1.UsageHigh
-	(*UsageNormal)(nil),              // 67: proctor.v1.UsageNormal
-	(*GetSupervisorRequest)(nil),     // 68: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 69: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 70: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 71: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 72: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 73: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 74: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 75: proctor.v1.DescribeActorsResponse
-	(*GetRunsRequest)(nil),           // 76: proctor.v1.GetRunsRequest
-	(*GetRunsResponse)(nil),          // 77: proctor.v1.GetRunsResponse
-	(*Run)(nil),                      // 78: proctor.v1.Run
-	(*ListCrashesRequest)(nil),       // 79: proctor.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),      // 80: proctor.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),          // 81: proctor.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),         // 82: proctor.v1.GetCrashResponse
-	(*Crash)(nil),                    // 83: proctor.v1.Crash
-	(*CrashedRun)(nil),               // 84: proctor.v1.CrashedRun
-	(*CoreDump)(nil),                 // 85: proctor.v1.CoreDump
-	(*OtherFailure)(nil),             // 86: proctor.v1.OtherFailure
-	(*ApplyConfigRequest)(nil),       // 87: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 88: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 89: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 90: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 91: proctor.v1.Plan
-	(*Change)(nil),                   // 92: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 93: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 94: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 95: proctor.v1.Event
-	(*NotifyRefused)(nil),            // 96: proctor.v1.NotifyRefused
-	(*Reloaded)(nil),                 // 97: proctor.v1.Reloaded
-	(*HookFailed)(nil),               // 98: proctor.v1.HookFailed
-	(*Added)(nil),                    // 99: proctor.v1.Added
-	(*Removed)(nil),                  // 100: proctor.v1.Removed
-	(*StateChanged)(nil),             // 101: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 102: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 103: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 104: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 105: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 106: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 107: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 108: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 109: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 110: proctor.v1.Audited
-	(*OutputLost)(nil),               // 111: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 112: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 113: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 114: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 115: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 116: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 117: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 118: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 119: proctor.v1.LogGap
-	(*GroupRestarting)(nil),          // 120: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 121: proctor.v1.GroupEnded
-	nil,                              // 122: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 123: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 124: proctor.v1.Config.CollectorsEntry
-	nil,                              // 125: proctor.v1.Config.GroupsEntry
-	nil,                              // 126: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 127: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 128: google.protobuf.Timestamp
+	(*RunsConfig)(nil),               // 20: proctor.v1.RunsConfig
+	(*Config)(nil),                   // 21: proctor.v1.Config
+	(*Exit)(nil),                     // 22: proctor.v1.Exit
+	(*Totals)(nil),                   // 23: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 24: proctor.v1.CollectorStatus
+	(*Said)(nil),                     // 25: proctor.v1.Said
+	(*GroupStatus)(nil),              // 26: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 27: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 28: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 29: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 30: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 31: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 32: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 33: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 34: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 35: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 36: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 37: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 38: proctor.v1.SignalCollectorResponse
+	(*ReloadCollectorRequest)(nil),   // 39: proctor.v1.ReloadCollectorRequest
+	(*ReloadCollectorResponse)(nil),  // 40: proctor.v1.ReloadCollectorResponse
+	(*SendHeartbeatRequest)(nil),     // 41: proctor.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),    // 42: proctor.v1.SendHeartbeatResponse
+	(*RemoveCollectorRequest)(nil),   // 43: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 44: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 45: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 46: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 47: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 48: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 49: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 50: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 51: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 52: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 53: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 54: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 55: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 56: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 57: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 58: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 59: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 60: proctor.v1.InspectCollectorResponse
+	(*GetUsageRequest)(nil),          // 61: proctor.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),         // 62: proctor.v1.GetUsageResponse
+	(*CollectorUsage)(nil),           // 63: proctor.v1.CollectorUsage
+	(*GroupUsage)(nil),               // 64: proctor.v1.GroupUsage
+	(*Usage)(nil),                    // 65: proctor.v1.Usage
+	(*Pressure)(nil),                 // 66: proctor.v1.Pressure
+	(*UsageHigh)(nil),                // 67: proctor.v1.UsageHigh
+	(*UsageNormal)(nil),              // 68: proctor.v1.UsageNormal
+	(*GetSupervisorRequest)(nil),     // 69: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 70: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 71: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 72: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 73: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 74: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 75: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 76: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 77: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 78: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 79: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 80: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 81: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 82: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 83: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 84: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 85: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 86: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 87: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 88: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 89: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 90: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 91: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 92: proctor.v1.Plan
+	(*Change)(nil),                   // 93: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 94: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 95: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 96: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 97: proctor.v1.NotifyRefused
+	(*Reloaded)(nil),                 // 98: proctor.v1.Reloaded
+	(*HookFailed)(nil),               // 99: proctor.v1.HookFailed
+	(*Added)(nil),                    // 100: proctor.v1.Added
+	(*Removed)(nil),                  // 101: proctor.v1.Removed
+	(*StateChanged)(nil),             // 102: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 103: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 104: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 105: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 106: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 107: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 108: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 109: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 110: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 111: proctor.v1.Audited
+	(*OutputLost)(nil),               // 112: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 113: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 114: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 115: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 116: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 117: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 118: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 119: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 120: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 121: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 122: proctor.v1.GroupEnded
+	nil,                              // 123: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 124: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 125: proctor.v1.Config.CollectorsEntry
+	nil,                              // 126: proctor.v1.Config.GroupsEntry
+	nil,                              // 127: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 128: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 129: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
 	8,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
 	9,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
 	9,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	122, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	123, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
 	10,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
 	9,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
 	17,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
@@ -10449,184 +10536,185 @@ var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	14,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
 	12,  // 15: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
 	9,   // 16: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	123, // 17: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	124, // 17: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
 	10,  // 18: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	19,  // 19: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	124, // 20: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	125, // 21: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	128, // 22: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	2,   // 23: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
-	0,   // 24: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	128, // 25: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	128, // 26: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	128, // 27: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	21,  // 28: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 29: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	22,  // 30: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	128, // 31: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	24,  // 32: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	128, // 33: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 34: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	128, // 35: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	11,  // 36: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	21,  // 37: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	48,  // 38: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	23,  // 39: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	23,  // 40: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	25,  // 41: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	55,  // 42: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 43: proctor.v1.Node.state:type_name -> proctor.v1.State
-	15,  // 44: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	15,  // 45: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	128, // 46: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	128, // 47: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	128, // 48: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 49: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	23,  // 50: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	11,  // 51: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	62,  // 52: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
-	63,  // 53: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
-	64,  // 54: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
-	64,  // 55: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
-	128, // 56: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
-	65,  // 57: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
-	65,  // 58: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
-	65,  // 59: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
-	128, // 60: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	70,  // 61: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	71,  // 62: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	72,  // 63: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 64: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	73,  // 65: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	78,  // 66: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	128, // 67: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	4,   // 68: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	3,   // 69: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	21,  // 70: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	128, // 71: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	83,  // 72: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	83,  // 73: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	128, // 74: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	128, // 75: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	84,  // 76: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	21,  // 77: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	85,  // 78: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	86,  // 79: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	64,  // 80: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
-	128, // 81: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	128, // 82: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	20,  // 83: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	91,  // 84: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	91,  // 85: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	92,  // 86: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	5,   // 87: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	7,   // 88: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	128, // 89: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	95,  // 90: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	128, // 91: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	99,  // 92: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	100, // 93: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	101, // 94: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	102, // 95: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	103, // 96: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	104, // 97: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	105, // 98: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	106, // 99: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	107, // 100: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	108, // 101: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	109, // 102: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	110, // 103: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	111, // 104: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	112, // 105: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	113, // 106: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	114, // 107: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	96,  // 108: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	97,  // 109: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
-	98,  // 110: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
-	66,  // 111: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
-	67,  // 112: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
-	120, // 113: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	121, // 114: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 115: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 116: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	128, // 117: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	21,  // 118: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	128, // 119: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	7,   // 120: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 121: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 122: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	128, // 123: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	128, // 124: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	6,   // 125: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	126, // 126: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	118, // 127: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	127, // 128: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	128, // 129: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	6,   // 130: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	119, // 131: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	7,   // 132: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	115, // 133: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	11,  // 134: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	16,  // 135: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	115, // 136: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	115, // 137: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	26,  // 138: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	28,  // 139: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	30,  // 140: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	32,  // 141: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	34,  // 142: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	36,  // 143: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	38,  // 144: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
-	40,  // 145: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
-	42,  // 146: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	44,  // 147: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	46,  // 148: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	49,  // 149: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	51,  // 150: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	56,  // 151: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	53,  // 152: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	58,  // 153: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	60,  // 154: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
-	68,  // 155: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	74,  // 156: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	76,  // 157: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	79,  // 158: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	81,  // 159: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	87,  // 160: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	89,  // 161: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	93,  // 162: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	116, // 163: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	27,  // 164: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	29,  // 165: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	31,  // 166: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	33,  // 167: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	35,  // 168: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	37,  // 169: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	39,  // 170: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
-	41,  // 171: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
-	43,  // 172: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	45,  // 173: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	47,  // 174: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	50,  // 175: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	52,  // 176: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	57,  // 177: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	54,  // 178: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	59,  // 179: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	61,  // 180: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
-	69,  // 181: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	75,  // 182: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	77,  // 183: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	80,  // 184: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	82,  // 185: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	88,  // 186: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	90,  // 187: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	94,  // 188: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	117, // 189: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	164, // [164:190] is the sub-list for method output_type
-	138, // [138:164] is the sub-list for method input_type
-	138, // [138:138] is the sub-list for extension type_name
-	138, // [138:138] is the sub-list for extension extendee
-	0,   // [0:138] is the sub-list for field type_name
+	20,  // 19: proctor.v1.ProcessManagerConfig.runs:type_name -> proctor.v1.RunsConfig
+	19,  // 20: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	125, // 21: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	126, // 22: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	129, // 23: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	2,   // 24: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
+	0,   // 25: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	129, // 26: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	129, // 27: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	129, // 28: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	22,  // 29: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 30: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	23,  // 31: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	129, // 32: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	25,  // 33: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	129, // 34: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 35: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	129, // 36: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	11,  // 37: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	22,  // 38: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	49,  // 39: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	24,  // 40: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	24,  // 41: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	26,  // 42: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	56,  // 43: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 44: proctor.v1.Node.state:type_name -> proctor.v1.State
+	15,  // 45: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	15,  // 46: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	129, // 47: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	129, // 48: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	129, // 49: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 50: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	24,  // 51: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	11,  // 52: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	63,  // 53: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
+	64,  // 54: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
+	65,  // 55: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
+	65,  // 56: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
+	129, // 57: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	66,  // 58: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
+	66,  // 59: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
+	66,  // 60: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
+	129, // 61: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	71,  // 62: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	72,  // 63: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	73,  // 64: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 65: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	74,  // 66: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	79,  // 67: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	129, // 68: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	4,   // 69: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	3,   // 70: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	22,  // 71: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	129, // 72: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	84,  // 73: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	84,  // 74: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	129, // 75: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	129, // 76: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	85,  // 77: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	22,  // 78: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	86,  // 79: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	87,  // 80: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	65,  // 81: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
+	129, // 82: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	129, // 83: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	21,  // 84: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	92,  // 85: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	92,  // 86: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	93,  // 87: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	5,   // 88: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	7,   // 89: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	129, // 90: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	96,  // 91: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	129, // 92: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	100, // 93: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	101, // 94: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	102, // 95: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	103, // 96: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	104, // 97: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	105, // 98: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	106, // 99: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	107, // 100: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	108, // 101: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	109, // 102: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	110, // 103: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	111, // 104: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	112, // 105: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	113, // 106: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	114, // 107: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	115, // 108: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	97,  // 109: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	98,  // 110: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
+	99,  // 111: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
+	67,  // 112: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
+	68,  // 113: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
+	121, // 114: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	122, // 115: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 116: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 117: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	129, // 118: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	22,  // 119: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	129, // 120: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	7,   // 121: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 122: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 123: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	129, // 124: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	129, // 125: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	6,   // 126: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	127, // 127: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	119, // 128: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	128, // 129: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	129, // 130: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	6,   // 131: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	120, // 132: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	7,   // 133: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	116, // 134: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	11,  // 135: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	16,  // 136: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	116, // 137: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	116, // 138: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	27,  // 139: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	29,  // 140: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	31,  // 141: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	33,  // 142: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	35,  // 143: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	37,  // 144: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	39,  // 145: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
+	41,  // 146: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
+	43,  // 147: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	45,  // 148: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	47,  // 149: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	50,  // 150: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	52,  // 151: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	57,  // 152: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	54,  // 153: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	59,  // 154: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	61,  // 155: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
+	69,  // 156: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	75,  // 157: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	77,  // 158: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	80,  // 159: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	82,  // 160: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	88,  // 161: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	90,  // 162: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	94,  // 163: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	117, // 164: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	28,  // 165: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	30,  // 166: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	32,  // 167: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	34,  // 168: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	36,  // 169: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	38,  // 170: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	40,  // 171: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
+	42,  // 172: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
+	44,  // 173: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	46,  // 174: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	48,  // 175: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	51,  // 176: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	53,  // 177: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	58,  // 178: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	55,  // 179: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	60,  // 180: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	62,  // 181: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
+	70,  // 182: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	76,  // 183: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	78,  // 184: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	81,  // 185: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	83,  // 186: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	89,  // 187: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	91,  // 188: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	95,  // 189: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	118, // 190: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	165, // [165:191] is the sub-list for method output_type
+	139, // [139:165] is the sub-list for method input_type
+	139, // [139:139] is the sub-list for extension type_name
+	139, // [139:139] is the sub-list for extension extendee
+	0,   // [0:139] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -10639,8 +10727,8 @@ func file_proctor_v1_proctor_proto_init() {
 	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[9].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[10].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[57].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[88].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[58].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[89].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -10665,7 +10753,7 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
-	file_proctor_v1_proctor_proto_msgTypes[111].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[112].OneofWrappers = []any{
 		(*LogRecord_Text)(nil),
 		(*LogRecord_Bytes)(nil),
 		(*LogRecord_Gap)(nil),
@@ -10677,7 +10765,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   121,
+			NumMessages:   122,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
