@@ -107,6 +107,17 @@ type Spec struct {
 	// As is whom it runs as. Not for Windows.
 	As Identity
 
+	// Confinement is what it is kept from.
+	Confinement Confinement
+
+	// KeepFDs are descriptors, from 3 to MaxExtraFD, that this program was started
+	// with, and that the process has under the same numbers. Others it has not. For
+	// Linux.
+	KeepFDs []int
+
+	// Secrets are what it is told by files in memory.
+	Secrets []Secret
+
 	extra *os.File // what Extra returned
 }
 
@@ -154,8 +165,13 @@ type Notice struct {
 	// Empty says of Exited that nothing else was left: Emptied follows at once.
 	Empty bool
 
-	// Unmet says of Spawned which of Spec.Limits are not in force, and why.
+	// Unmet says of Spawned which of Spec.Limits and Spec.Confinement are not in
+	// force, and why.
 	Unmet []string
+
+	// InForce says of Spawned what confines the process, in words, as the system has
+	// told when it had been executed. Nil: nothing was asked for.
+	InForce []string
 }
 
 // Exit is how a process ended.

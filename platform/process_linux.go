@@ -18,13 +18,14 @@ import (
 type process struct {
 	journal
 
-	h     *host
-	seq   uint64
-	spec  Spec // until it is started
-	label string
-	stop  Signal
-	unmet []string // limits that are not in force, until Spawned
-	leaf  string   // its group in host.cgroups, from before Spawned until it is over; empty: none
+	h       *host
+	seq     uint64
+	spec    Spec // until it is started
+	label   string
+	stop    Signal
+	unmet   []string // limits and the like that are not in force, until Spawned
+	inForce []string // what confines it, until Spawned
+	leaf    string   // its group in host.cgroups, from before Spawned until it is over; empty: none
 
 	mu      sync.Mutex
 	phase   phase
@@ -60,7 +61,7 @@ func (p *process) started(pid, pidfd int) error {
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
 	p.pid, p.pidfd, p.phase, p.grouped = pid, pidfd, running, true
-	p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: p.unmet})
+	p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: p.unmet, InForce: p.inForce})
 	killed := p.killed
 	p.spec = Spec{} // lets go of the environment and the files
 	p.mu.Unlock()
