@@ -136,6 +136,8 @@ type collector struct {
 	activity *activity // of this incarnation; nil: it is not looked at
 
 	said       messages.Said // by this incarnation
+	confined   []string      // what confines it
+	unmet      []string      // and what does not, though it was to
 	watchdog   pulse
 	heartbeat  pulse
 	ending     pulse
@@ -305,6 +307,7 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
+		c.confined, c.unmet = n.InForce, n.Unmet
 		if c.socket != nil { // what was said before is kept: only now it is known who is of the tree
 			c.socket.Attend(c.process.Holds)
 		}
@@ -313,7 +316,7 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 		}
 		c.launching = nil
 		for _, limit := range n.Unmet {
-			ctx.Logger().Warn("a limit is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
+			ctx.Logger().Warn("a limit, or what was to confine it, is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
 		}
 		if c.readiness == config.ReadyExec {
 			c.handle(ctx, lifecycle.Spawned)
@@ -391,6 +394,7 @@ func (c *collector) emptied() lifecycle.Event {
 func (c *collector) conclude(e *messages.Exit) {
 	e.Forced, e.Unhealthy = c.forced, c.unhealthy
 	c.exit, c.ended = e, true
+	c.confined, c.unmet = nil, nil
 	c.process, c.pid, c.startedAt, c.dying, c.recording, c.storing = nil, 0, time.Time{}, nil, nil, false
 	if c.checks != nil {
 		c.checks.rest()
@@ -558,6 +562,7 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		Limits:     limits(cfg.ResourceLimits),
 		As:         platform.Identity{User: cfg.User, Group: cfg.UnixGroup, Groups: cfg.SupplementaryGroups},
 	}
+	confine(&spec, cfg)
 	if resolve := c.options.Resolve; resolve != nil {
 		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }
 	}
@@ -716,6 +721,7 @@ func (c *collector) snapshot() messages.Report {
 		ID: c.id, State: c.state.Public(), Incarnation: c.incarnation,
 		PID: c.pid, StartedAt: c.startedAt, Alive: c.state.Alive(),
 		Exit: c.exit, Permanent: c.permanent, Said: c.said, Detail: c.state.String(),
+		Confinement: c.confined, Unmet: c.unmet,
 	}
 }
 

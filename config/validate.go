@@ -215,6 +215,7 @@ func (f *findings) collector(id string, c Collector) {
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
 	f.limits(key, c.ResourceLimits)
+	f.confinement(key, c)
 
 	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
 	if c.StopSignal != "" {
@@ -306,6 +307,7 @@ func (f *findings) warnCollector(id string, c Collector, pm ProcessManager) {
 	if name, ok := signalName(c.StopSignal, runtime.GOOS); ok && name == "KILL" {
 		f.add(key("stop_signal"), c.StopSignal, "SIGKILL leaves the collector no time to end gracefully", `use "SIGTERM"`)
 	}
+	f.warnConfinement(key, c)
 }
 
 func known(r Restart) bool {

@@ -894,12 +894,29 @@ type CollectorConfig struct {
 	WatchdogSeconds       float64 `protobuf:"fixed64,63,opt,name=watchdog_seconds,json=watchdogSeconds,proto3" json:"watchdog_seconds,omitempty"`
 	WatchdogSignal        string  `protobuf:"bytes,64,opt,name=watchdog_signal,json=watchdogSignal,proto3" json:"watchdog_signal,omitempty"`
 	// The Unix group that it runs as, a name or a number.
-	UnixGroup     string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
-	Significant   bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
-	Requires      []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
-	Wants         []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
-	After         []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
-	Activity      *Activity     `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
+	UnixGroup   string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
+	Significant bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
+	Requires    []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants       []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
+	After       []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
+	Activity    *Activity     `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
+	// In octal.
+	Umask string `protobuf:"bytes,70,opt,name=umask,proto3" json:"umask,omitempty"`
+	// Absent: as without; empty: none.
+	Capabilities      *StringList `protobuf:"bytes,71,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	NoNewPrivileges   *bool       `protobuf:"varint,72,opt,name=no_new_privileges,json=noNewPrivileges,proto3,oneof" json:"no_new_privileges,omitempty"`
+	RootDirectory     string      `protobuf:"bytes,73,opt,name=root_directory,json=rootDirectory,proto3" json:"root_directory,omitempty"`
+	ReadOnlyPaths     []string    `protobuf:"bytes,74,rep,name=read_only_paths,json=readOnlyPaths,proto3" json:"read_only_paths,omitempty"`
+	ReadWritePaths    []string    `protobuf:"bytes,75,rep,name=read_write_paths,json=readWritePaths,proto3" json:"read_write_paths,omitempty"`
+	InaccessiblePaths []string    `protobuf:"bytes,76,rep,name=inaccessible_paths,json=inaccessiblePaths,proto3" json:"inaccessible_paths,omitempty"`
+	PrivateTmp        bool        `protobuf:"varint,77,opt,name=private_tmp,json=privateTmp,proto3" json:"private_tmp,omitempty"`
+	// "default" or "strict".
+	Seccomp             string  `protobuf:"bytes,78,opt,name=seccomp,proto3" json:"seccomp,omitempty"`
+	BinarySha256        string  `protobuf:"bytes,79,opt,name=binary_sha256,json=binarySha256,proto3" json:"binary_sha256,omitempty"`
+	ConfinementRequired *bool   `protobuf:"varint,80,opt,name=confinement_required,json=confinementRequired,proto3,oneof" json:"confinement_required,omitempty"`
+	KeepFds             []int32 `protobuf:"varint,81,rep,packed,name=keep_fds,json=keepFds,proto3" json:"keep_fds,omitempty"`
+	// By name, where each is read from: a path, or "env:NAME".
+	Secrets       map[string]string `protobuf:"bytes,82,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1231,6 +1248,97 @@ func (x *CollectorConfig) GetAfter() []*Dependency {
 func (x *CollectorConfig) GetActivity() *Activity {
 	if x != nil {
 		return x.Activity
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetUmask() string {
+	if x != nil {
+		return x.Umask
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetCapabilities() *StringList {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetNoNewPrivileges() bool {
+	if x != nil && x.NoNewPrivileges != nil {
+		return *x.NoNewPrivileges
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetRootDirectory() string {
+	if x != nil {
+		return x.RootDirectory
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetReadOnlyPaths() []string {
+	if x != nil {
+		return x.ReadOnlyPaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetReadWritePaths() []string {
+	if x != nil {
+		return x.ReadWritePaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetInaccessiblePaths() []string {
+	if x != nil {
+		return x.InaccessiblePaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetPrivateTmp() bool {
+	if x != nil {
+		return x.PrivateTmp
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetSeccomp() string {
+	if x != nil {
+		return x.Seccomp
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetBinarySha256() string {
+	if x != nil {
+		return x.BinarySha256
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetConfinementRequired() bool {
+	if x != nil && x.ConfinementRequired != nil {
+		return *x.ConfinementRequired
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetKeepFds() []int32 {
+	if x != nil {
+		return x.KeepFds
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
 	}
 	return nil
 }
@@ -2246,7 +2354,11 @@ type CollectorStatus struct {
 	// What the process has told of itself.
 	Said *Said `protobuf:"bytes,40,opt,name=said,proto3" json:"said,omitempty"`
 	// The group that it is a child of.
-	Group         string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
+	// What confines the process that is there, in words.
+	Confinement []string `protobuf:"bytes,70,rep,name=confinement,proto3" json:"confinement,omitempty"`
+	// What it was to be limited or confined by, and is not, with the reason.
+	Unmet         []string `protobuf:"bytes,71,rep,name=unmet,proto3" json:"unmet,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2405,6 +2517,20 @@ func (x *CollectorStatus) GetGroup() string {
 		return x.Group
 	}
 	return ""
+}
+
+func (x *CollectorStatus) GetConfinement() []string {
+	if x != nil {
+		return x.Confinement
+	}
+	return nil
+}
+
+func (x *CollectorStatus) GetUnmet() []string {
+	if x != nil {
+		return x.Unmet
+	}
+	return nil
 }
 
 // Said is what a process has told of itself (sd_notify, heartbeats).
@@ -8036,7 +8162,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\xfb\x0f\n" +
+	"\x1c_rate_limit_lines_per_second\"\x88\x15\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -8085,8 +8211,25 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\brequires\x18# \x03(\v2\x16.proctor.v1.DependencyR\brequires\x12\x14\n" +
 	"\x05wants\x18$ \x03(\tR\x05wants\x12,\n" +
 	"\x05after\x18% \x03(\v2\x16.proctor.v1.DependencyR\x05after\x120\n" +
-	"\bactivity\x18A \x01(\v2\x14.proctor.v1.ActivityR\bactivity\x1a6\n" +
+	"\bactivity\x18A \x01(\v2\x14.proctor.v1.ActivityR\bactivity\x12\x14\n" +
+	"\x05umask\x18F \x01(\tR\x05umask\x12:\n" +
+	"\fcapabilities\x18G \x01(\v2\x16.proctor.v1.StringListR\fcapabilities\x12/\n" +
+	"\x11no_new_privileges\x18H \x01(\bH\x06R\x0fnoNewPrivileges\x88\x01\x01\x12%\n" +
+	"\x0eroot_directory\x18I \x01(\tR\rrootDirectory\x12&\n" +
+	"\x0fread_only_paths\x18J \x03(\tR\rreadOnlyPaths\x12(\n" +
+	"\x10read_write_paths\x18K \x03(\tR\x0ereadWritePaths\x12-\n" +
+	"\x12inaccessible_paths\x18L \x03(\tR\x11inaccessiblePaths\x12\x1f\n" +
+	"\vprivate_tmp\x18M \x01(\bR\n" +
+	"privateTmp\x12\x18\n" +
+	"\aseccomp\x18N \x01(\tR\aseccomp\x12#\n" +
+	"\rbinary_sha256\x18O \x01(\tR\fbinarySha256\x126\n" +
+	"\x14confinement_required\x18P \x01(\bH\aR\x13confinementRequired\x88\x01\x01\x12\x19\n" +
+	"\bkeep_fds\x18Q \x03(\x05R\akeepFds\x12B\n" +
+	"\asecrets\x18R \x03(\v2(.proctor.v1.CollectorConfig.SecretsEntryR\asecrets\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
 	"\r_max_restartsB\x19\n" +
@@ -8094,7 +8237,9 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x18_backoff_initial_secondsB\x18\n" +
 	"\x16_backoff_reset_secondsB\x17\n" +
 	"\x15_restart_on_unhealthyB\t\n" +
-	"\a_notify\"\xd0\x01\n" +
+	"\a_notifyB\x14\n" +
+	"\x12_no_new_privilegesB\x17\n" +
+	"\x15_confinement_required\"\xd0\x01\n" +
 	"\bActivity\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x16\n" +
@@ -8210,7 +8355,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06faults\x18\b \x01(\x04R\x06faults\x12,\n" +
 	"\x12last_start_seconds\x18\t \x01(\x01R\x10lastStartSeconds\x12\x1c\n" +
 	"\tunhealthy\x18\n" +
-	" \x01(\x04R\tunhealthy\"\xcb\x05\n" +
+	" \x01(\x04R\tunhealthy\"\x83\x06\n" +
 	"\x0fCollectorStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12'\n" +
@@ -8231,7 +8376,9 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06totals\x18\x0f \x01(\v2\x12.proctor.v1.TotalsR\x06totals\x12=\n" +
 	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\x12$\n" +
 	"\x04said\x18( \x01(\v2\x10.proctor.v1.SaidR\x04said\x12\x14\n" +
-	"\x05group\x18\x11 \x01(\tR\x05group\"\xfa\x01\n" +
+	"\x05group\x18\x11 \x01(\tR\x05group\x12 \n" +
+	"\vconfinement\x18F \x03(\tR\vconfinement\x12\x14\n" +
+	"\x05unmet\x18G \x03(\tR\x05unmet\"\xfa\x01\n" +
 	"\x04Said\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1c\n" +
 	"\treloading\x18\x02 \x01(\bR\treloading\x12\x1a\n" +
@@ -8708,7 +8855,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 105)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 106)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -8816,12 +8963,13 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*GroupRestarting)(nil),          // 103: proctor.v1.GroupRestarting
 	(*GroupEnded)(nil),               // 104: proctor.v1.GroupEnded
 	nil,                              // 105: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 106: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 107: proctor.v1.Config.CollectorsEntry
-	nil,                              // 108: proctor.v1.Config.GroupsEntry
-	nil,                              // 109: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 110: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 111: google.protobuf.Timestamp
+	nil,                              // 106: proctor.v1.CollectorConfig.SecretsEntry
+	nil,                              // 107: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 108: proctor.v1.Config.CollectorsEntry
+	nil,                              // 109: proctor.v1.Config.GroupsEntry
+	nil,                              // 110: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 111: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 112: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
@@ -8838,165 +8986,167 @@ var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	12,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
 	12,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
 	11,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
-	8,   // 14: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	106, // 15: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	9,   // 16: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	16,  // 17: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	107, // 18: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	108, // 19: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	111, // 20: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,   // 21: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	111, // 22: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	111, // 23: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	111, // 24: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	18,  // 25: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 26: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	19,  // 27: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	111, // 28: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	21,  // 29: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	111, // 30: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 31: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	111, // 32: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	10,  // 33: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	18,  // 34: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	41,  // 35: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	20,  // 36: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	20,  // 37: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	22,  // 38: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	48,  // 39: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 40: proctor.v1.Node.state:type_name -> proctor.v1.State
-	12,  // 41: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	12,  // 42: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	111, // 43: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	111, // 44: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	111, // 45: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 46: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	20,  // 47: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	10,  // 48: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	111, // 49: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	55,  // 50: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	56,  // 51: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	57,  // 52: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 53: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	58,  // 54: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	63,  // 55: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	111, // 56: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	3,   // 57: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	2,   // 58: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	18,  // 59: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	111, // 60: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	68,  // 61: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	68,  // 62: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	111, // 63: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	111, // 64: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	69,  // 65: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	18,  // 66: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	70,  // 67: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	71,  // 68: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	111, // 69: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	111, // 70: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	17,  // 71: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	76,  // 72: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	76,  // 73: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	77,  // 74: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	4,   // 75: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	6,   // 76: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	111, // 77: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	80,  // 78: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	111, // 79: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	82,  // 80: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	83,  // 81: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	84,  // 82: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	85,  // 83: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	86,  // 84: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	87,  // 85: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	88,  // 86: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	89,  // 87: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	90,  // 88: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	91,  // 89: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	92,  // 90: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	93,  // 91: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	94,  // 92: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	95,  // 93: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	96,  // 94: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	97,  // 95: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	81,  // 96: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	103, // 97: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	104, // 98: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 99: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 100: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	111, // 101: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	18,  // 102: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	111, // 103: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	6,   // 104: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 105: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 106: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	111, // 107: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	111, // 108: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	5,   // 109: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	109, // 110: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	101, // 111: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	110, // 112: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	111, // 113: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	5,   // 114: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	102, // 115: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	6,   // 116: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	98,  // 117: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	10,  // 118: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	13,  // 119: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	98,  // 120: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	98,  // 121: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	23,  // 122: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	25,  // 123: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	27,  // 124: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	29,  // 125: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	31,  // 126: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	33,  // 127: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	35,  // 128: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	37,  // 129: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	39,  // 130: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	42,  // 131: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	44,  // 132: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	49,  // 133: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	46,  // 134: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	51,  // 135: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	53,  // 136: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	59,  // 137: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	61,  // 138: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	64,  // 139: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	66,  // 140: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	72,  // 141: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	74,  // 142: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	78,  // 143: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	99,  // 144: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	24,  // 145: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	26,  // 146: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	28,  // 147: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	30,  // 148: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	32,  // 149: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	34,  // 150: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	36,  // 151: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	38,  // 152: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	40,  // 153: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	43,  // 154: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	45,  // 155: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	50,  // 156: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	47,  // 157: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	52,  // 158: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	54,  // 159: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	60,  // 160: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	62,  // 161: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	65,  // 162: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	67,  // 163: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	73,  // 164: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	75,  // 165: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	79,  // 166: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	100, // 167: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	145, // [145:168] is the sub-list for method output_type
-	122, // [122:145] is the sub-list for method input_type
-	122, // [122:122] is the sub-list for extension type_name
-	122, // [122:122] is the sub-list for extension extendee
-	0,   // [0:122] is the sub-list for field type_name
+	8,   // 14: proctor.v1.CollectorConfig.capabilities:type_name -> proctor.v1.StringList
+	106, // 15: proctor.v1.CollectorConfig.secrets:type_name -> proctor.v1.CollectorConfig.SecretsEntry
+	8,   // 16: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	107, // 17: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	9,   // 18: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	16,  // 19: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	108, // 20: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	109, // 21: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	112, // 22: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	0,   // 23: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	112, // 24: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	112, // 25: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	112, // 26: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	18,  // 27: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 28: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	19,  // 29: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	112, // 30: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	21,  // 31: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	112, // 32: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 33: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	112, // 34: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	10,  // 35: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	18,  // 36: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	41,  // 37: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	20,  // 38: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	20,  // 39: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	22,  // 40: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	48,  // 41: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 42: proctor.v1.Node.state:type_name -> proctor.v1.State
+	12,  // 43: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	12,  // 44: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	112, // 45: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	112, // 46: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	112, // 47: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 48: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	20,  // 49: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	10,  // 50: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	112, // 51: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	55,  // 52: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	56,  // 53: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	57,  // 54: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 55: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	58,  // 56: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	63,  // 57: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	112, // 58: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	3,   // 59: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	2,   // 60: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	18,  // 61: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	112, // 62: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	68,  // 63: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	68,  // 64: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	112, // 65: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	112, // 66: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	69,  // 67: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	18,  // 68: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	70,  // 69: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	71,  // 70: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	112, // 71: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	112, // 72: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	17,  // 73: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	76,  // 74: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	76,  // 75: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	77,  // 76: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	4,   // 77: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	6,   // 78: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	112, // 79: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	80,  // 80: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	112, // 81: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	82,  // 82: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	83,  // 83: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	84,  // 84: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	85,  // 85: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	86,  // 86: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	87,  // 87: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	88,  // 88: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	89,  // 89: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	90,  // 90: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	91,  // 91: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	92,  // 92: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	93,  // 93: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	94,  // 94: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	95,  // 95: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	96,  // 96: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	97,  // 97: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	81,  // 98: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	103, // 99: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	104, // 100: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 101: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 102: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	112, // 103: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	18,  // 104: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	112, // 105: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	6,   // 106: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 107: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 108: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	112, // 109: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	112, // 110: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	5,   // 111: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	110, // 112: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	101, // 113: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	111, // 114: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	112, // 115: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	5,   // 116: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	102, // 117: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	6,   // 118: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	98,  // 119: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	10,  // 120: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	13,  // 121: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	98,  // 122: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	98,  // 123: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	23,  // 124: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	25,  // 125: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	27,  // 126: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	29,  // 127: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	31,  // 128: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	33,  // 129: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	35,  // 130: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	37,  // 131: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	39,  // 132: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	42,  // 133: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	44,  // 134: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	49,  // 135: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	46,  // 136: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	51,  // 137: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	53,  // 138: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	59,  // 139: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	61,  // 140: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	64,  // 141: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	66,  // 142: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	72,  // 143: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	74,  // 144: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	78,  // 145: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	99,  // 146: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	24,  // 147: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	26,  // 148: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	28,  // 149: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	30,  // 150: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	32,  // 151: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	34,  // 152: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	36,  // 153: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	38,  // 154: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	40,  // 155: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	43,  // 156: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	45,  // 157: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	50,  // 158: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	47,  // 159: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	52,  // 160: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	54,  // 161: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	60,  // 162: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	62,  // 163: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	65,  // 164: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	67,  // 165: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	73,  // 166: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	75,  // 167: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	79,  // 168: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	100, // 169: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	147, // [147:170] is the sub-list for method output_type
+	124, // [124:147] is the sub-list for method input_type
+	124, // [124:124] is the sub-list for extension type_name
+	124, // [124:124] is the sub-list for extension extendee
+	0,   // [0:124] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -9041,7 +9191,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   105,
+			NumMessages:   106,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
