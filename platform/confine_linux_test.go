@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -692,5 +694,61 @@ func init() {
 			c.errorf("Close: %v", err)
 		}
 		return c.result()
+	}
+}
+
+func TestAConfinedProcessDiesWithASupervisorThatWasKilled(t *testing.T) {
+	needRoot(t)
+	c := again("careless")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c.Stdout = w
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	said := bufio.NewReader(r)
+	if line, err := said.ReadString('\n'); line != "ready\n" || err != nil {
+		t.Fatalf("%q, %v", line, err)
+	}
+	kill(t, c.Process.Pid, syscall.SIGKILL)
+	c.Wait()
+	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := said.ReadString('\n'); !errors.Is(err, io.EOF) {
+		t.Errorf("it has outlived the supervisor, which was its parent: %v", err)
+	}
+}
+
+func init() {
+	// careless has a process that only the death signal ends if it is killed.
+	children["careless"] = func([]string) int {
+		h := mustHost(Options{CgroupParent: NoCgroup})
+		notices := make(chan Notice, 4)
+		h.Start(Spec{Label: "sleep", Path: "/bin/sleep", Args: []string{"600"}, As: Identity{User: "64230"}, Stdout: os.Stdout,
+			Confinement: Confinement{Capabilities: []string{"net_raw"}, Seccomp: "strict"}}, func(n Notice) { notices <- n })
+		if n := await(notices); n.Kind != Spawned {
+			fmt.Println(n.Err)
+			return 1
+		}
+		fmt.Println("ready")
+		forever()
+		return 0
+	}
+}
+
+func TestReadOnlyPathsAreRefusedWhereTheKernelLetsFilesBeTruncated(t *testing.T) {
+	version, err := landlockVersion()
+	if err != nil || version >= 3 {
+		t.Skipf("Landlock %d, %v: it does not", version, err)
+	}
+	h := newTestHost(t, Options{})
+	spec := Spec{Label: "true", Path: "/bin/true", Confinement: Confinement{ReadOnly: []string{"/"}, Required: true}}
+	if err := spawnError(t, h, spec); !errors.Is(err, ErrNotSupported) || !strings.Contains(err.Error(), "Linux 6.2") {
+		t.Error(err)
 	}
 }
