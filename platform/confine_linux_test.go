@@ -323,12 +323,12 @@ func TestCapabilitiesAreThoseThatAreNamed(t *testing.T) {
 			t.Errorf("%q as %q: %q, want %q; said %q", c.names, c.who, got, c.want, n.InForce)
 		}
 	}
-	results, _ := attempt(t, h, func(s *Spec) { s.Confinement.Capabilities = []string{} }, "bind-low-port", "mount /mnt", "chroot /", "read /proc/1/environ")
+	results, _ := attempt(t, h, func(s *Spec) { s.Confinement.Capabilities = []string{} }, "bind-low-port", "mount /tmp", "chroot /", "read /proc/1/environ")
 	wantResults(t, results, "EACCES", "EPERM", "EPERM")
 	results, _ = attempt(t, h, func(s *Spec) {
 		s.Confinement.Capabilities, s.As = []string{"net_bind_service"}, Identity{User: "64230"}
 		s.Path = readable(t)
-	}, "bind-low-port", "mount /mnt")
+	}, "bind-low-port", "mount /tmp")
 	wantResults(t, results, "allowed", "EPERM")
 }
 
@@ -354,7 +354,7 @@ func TestNoPrivilegesAreGainedByAProgramThatHasThem(t *testing.T) {
 	needRoot(t)
 	h := newTestHost(t, Options{})
 	binary := readable(t)
-	if err := os.Chmod(binary, 0o4755); err != nil {
+	if err := os.Chmod(binary, 0o755|os.ModeSetuid); err != nil {
 		t.Fatal(err)
 	}
 	who := func(gain *bool) string {
