@@ -139,7 +139,7 @@ func enforce(c *Confinement, standard int) (version int, err error) {
 	}{{c.ReadWrite, readWrite}, {c.ReadOnly, readOnly}, {c.Inaccessible, inaccessible}} {
 		for _, path := range group.paths {
 			real, err := filepath.EvalSymlinks(path)
-			if errors.Is(err, fs.ErrNotExist) && group.access == inaccessible {
+			if group.access == inaccessible && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 				continue // it is
 			}
 			if err != nil {
