@@ -48,6 +48,10 @@ type trampolining struct {
 // trampolining is how spec is to be confined, as somebody; nil: not at all.
 func (s *Spec) trampolining(who *syscall.Credential) (*trampolining, error) {
 	c := &s.Confinement
+	asked := c.asked()
+	if who == nil && !anySet(asked[:]) {
+		return nil, nil
+	}
 	t := &trampolining{task: task{Parent: os.Getpid(), Confine: *c, Credential: who, OpenFilesSet: s.Limits.OpenFiles != 0}}
 	t.task.NoNew = c.Seccomp != "" || c.paths() || c.Capabilities != nil && os.Geteuid() != 0
 	if c.NoNewPrivileges != nil {
@@ -55,7 +59,7 @@ func (s *Spec) trampolining(who *syscall.Credential) (*trampolining, error) {
 	} else if who != nil && who.Uid != 0 && os.Geteuid() == 0 {
 		t.task.NoNew = true
 	}
-	t.implied = !anySet(c.asked())
+	t.implied = !anySet(asked[:])
 	if t.implied && !t.task.NoNew {
 		return nil, nil
 	}
@@ -168,6 +172,8 @@ func (t *trampolining) failed(spec *Spec, w *word) error {
 		return fail("root directory: %s: that needs root", w.Why)
 	case w.Step == stepIdentity && w.Errno == unix.EPERM:
 		return spec.refused(t.task.Credential, err)
+	case w.Step == stepDir && c.Root == "" && whyNotEntered(spec.Dir) == "":
+		return fail("its working directory %s: %s: its user may not enter it", spec.Dir, w.Why)
 	case w.Step == stepDigest && w.Errno == 0:
 		return fail("its SHA-256 digest: %s", w.Why)
 	case w.Step != stepExec && w.Step != stepDir && w.Step != stepDigest:

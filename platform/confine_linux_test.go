@@ -40,11 +40,63 @@ func init() {
 		}
 		return 0
 	}
-	// gains says whether a program that belongs to root, and is to be run as root by
-	// anybody, is.
+	// whoami says as whom it is run.
 	children["whoami"] = func([]string) int {
 		fmt.Println(os.Geteuid())
 		return 0
+	}
+}
+
+// diesAtItsStart has the program be one that cannot be executed once more.
+const diesAtItsStart = "PLATFORM_TEST_DIES"
+
+var _ = func() bool { // variables come before functions called init
+	if os.Getenv(diesAtItsStart) != "" && os.Args[0] == trampolineName {
+		os.Exit(5)
+	}
+	return false
+}()
+
+func TestAProgramThatCannotBeExecutedOnceMoreConfinesNothing(t *testing.T) {
+	t.Setenv(diesAtItsStart, "yes")
+	h := newTestHost(t, Options{})
+	spec := Spec{Label: "true", Path: "/bin/true", Confinement: Confinement{Umask: 0o077}}
+	if err := spawnError(t, h, spec); !strings.Contains(err.Error(), "exit code 5") {
+		t.Error(err)
+	}
+	spec.Confinement = Confinement{}
+	_, w := run(t, h, spec)
+	w.end()
+}
+
+func TestConfinementLeaksNothing(t *testing.T) {
+	h := newTestHost(t, Options{})
+	good := Spec{Label: "true", Path: "/bin/true", Confinement: Confinement{Umask: 0o077}, Secrets: []Secret{{Env: "X", Read: func() ([]byte, error) { return nil, nil }}}}
+	bad, worse, worst := good, good, good
+	bad.Path = "/no/such/program"
+	worse.Confinement.SHA256 = "0"
+	worst.Secrets = append(slices.Clone(good.Secrets), Secret{Env: "Y", Read: func() ([]byte, error) { return nil, os.ErrNotExist }})
+	once := func() {
+		_, w := run(t, h, good)
+		w.end()
+		for _, spec := range []Spec{bad, worse, worst} {
+			spawnError(t, h, spec)
+		}
+	}
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	once()
+	before := open()
+	for range 10 {
+		once()
+	}
+	if after := open(); after > before {
+		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }
 
@@ -580,7 +632,7 @@ func TestALimitOfTheConfinedThatIsTooLowForItsConfinementIsNotInItsWay(t *testin
 	if a, b := soft(Confinement{}), soft(Confinement{Umask: 0o077}); a != b {
 		t.Errorf("%s descriptors unconfined, %s confined", a, b)
 	}
-	spec := Spec{Label: "true", Path: "/bin/true", Confinement: Confinement{Umask: 0o077}, Limits: Limits{OpenFiles: 4, TasksMax: 1}}
+	spec := Spec{Label: "true", Path: "/bin/true", Confinement: Confinement{Umask: 0o077}, Limits: Limits{OpenFiles: 4, TasksMax: 1, MemoryMax: 16 << 20}}
 	_, w := run(t, h, spec)
 	if exit := w.end(); !exit.Success() {
 		t.Errorf("%+v", exit)

@@ -69,8 +69,8 @@ type Secret struct {
 const MaxSecret = 1 << 20
 
 // asked says what is asked for.
-func (c *Confinement) asked() []setting {
-	return []setting{
+func (c *Confinement) asked() [8]setting {
+	return [...]setting{
 		{"umask", c.Umask != 0},
 		{"root directory", c.Root != ""},
 		{"private tmp", c.PrivateTmp},

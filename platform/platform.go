@@ -185,7 +185,7 @@ type Exit struct {
 	// What it used, as far as the system tells; children that it waited for included.
 	UserTime   time.Duration
 	SystemTime time.Duration
-	MaxRSS     int64 // bytes
+	MaxRSS     int64 // bytes; of one that was confined at least what this program needs at its start
 }
 
 // Success reports whether the process ended by itself with code 0.
