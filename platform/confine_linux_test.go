@@ -125,6 +125,13 @@ var tries = map[string]func(string) error{
 		}
 		return err
 	},
+	"connect": func(address string) error {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	},
 	"socket": func(family string) error {
 		n, _ := strconv.Atoi(family)
 		fd, err := unix.Socket(n, unix.SOCK_DGRAM, 0)
@@ -311,11 +318,16 @@ func TestRulesForPathsWithExceptions(t *testing.T) {
 func TestSystemCallsOfAProfileAreDenied(t *testing.T) {
 	h := newTestHost(t, Options{})
 	dir := openDir(t, "d")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
 	attempts := []string{"mount " + dir, "ptrace", "bpf", "keyctl", "module", "unshare-users", "clone-users", "type-into-terminal",
-		"socket 16", "socket 38", "personality", "create " + dir + "/new", "thread", "exec /bin/true"}
+		"socket 16", "socket 38", "personality", "create " + dir + "/new", "thread", "exec /bin/true", "connect " + l.Addr().String()}
 	results, n := attempt(t, h, func(s *Spec) { s.Confinement.Seccomp = "default" }, attempts...)
 	wantResults(t, results, "EPERM", "EPERM", "EPERM", "EPERM", "EPERM", "EPERM", "EPERM", "EPERM", "allowed")
-	if results[9] == "socket 38: EPERM" || !strings.HasSuffix(results[10], "allowed") || !strings.HasSuffix(results[11], "allowed") || !strings.HasSuffix(results[12], "allowed") || !strings.HasSuffix(results[13], "allowed") {
+	if results[9] == "socket 38: EPERM" || !strings.HasSuffix(results[10], "allowed") || !strings.HasSuffix(results[11], "allowed") || !strings.HasSuffix(results[12], "allowed") || !strings.HasSuffix(results[13], "allowed") || !strings.HasSuffix(results[14], "allowed") {
 		t.Errorf("%q", results[9:])
 	}
 	if !slices.Contains(n.InForce, "system calls: default") {
@@ -323,7 +335,7 @@ func TestSystemCallsOfAProfileAreDenied(t *testing.T) {
 	}
 	results, n = attempt(t, h, func(s *Spec) { s.Confinement.Seccomp = "strict" }, attempts...)
 	wantResults(t, results, "EPERM", "EPERM", "EPERM", "EPERM", "EPERM", "EPERM", "EPERM", "EPERM",
-		"allowed", "EAFNOSUPPORT", "ENOSYS", "allowed", "allowed", "allowed")
+		"allowed", "EAFNOSUPPORT", "ENOSYS", "allowed", "allowed", "allowed", "allowed")
 	if !slices.Contains(n.InForce, "system calls: strict") || !slices.Contains(n.InForce, "no new privileges") {
 		t.Errorf("%q", n.InForce)
 	}
@@ -597,7 +609,7 @@ func TestAConfinedProcessIsWhereItWouldBeOtherwise(t *testing.T) {
 	spec.Confinement = Confinement{Umask: 0o077, Required: true}
 	spec.Limits = Limits{OpenFiles: 77, Nice: 3}
 	out := listen(t, &spec)
-	p, w := run(t, h, spec)
+	_, w := run(t, h, spec)
 	out.expect(fmt.Sprintf("%q", spec.Dir))
 	out.expect(fmt.Sprintf("%q", []string{"a b", "\xff"}))
 	out.expect(fmt.Sprintf("%q", "\xfe x"))
@@ -607,7 +619,7 @@ func TestAConfinedProcessIsWhereItWouldBeOtherwise(t *testing.T) {
 	spec = Spec{Label: "sh", Path: "/bin/sh", Args: []string{"-c", "echo $$; ulimit -n; ulimit -Sn; ls /proc/self/fd | wc -l; cut -d ' ' -f 5,6,19 /proc/$$/stat; env | cut -d = -f 1 | sort | tr '\\n' ' '; echo"},
 		Env: []string{"PATH=/usr/bin:/bin", "ONE=1"}, Confinement: Confinement{Umask: 0o077}, Limits: Limits{OpenFiles: 77, Nice: 3}}
 	out = listen(t, &spec)
-	p, w = run(t, h, spec)
+	p, w := run(t, h, spec)
 	pid := strconv.Itoa(p.PID())
 	out.expect(pid)
 	out.expect("77")

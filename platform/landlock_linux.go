@@ -117,9 +117,9 @@ func landlockVersion() (int, error) {
 	case unix.ENOSYS:
 		return 0, errors.New("the kernel has no Landlock (Linux 5.13 or later is needed)")
 	case unix.EOPNOTSUPP:
-		return 0, errors.New("Landlock is not enabled (lsm=landlock,… on the kernel's command line)")
+		return 0, errors.New("no Landlock: it is not enabled (lsm=landlock,… on the kernel's command line)")
 	}
-	return 0, fmt.Errorf("Landlock: %w", errno)
+	return 0, fmt.Errorf("no Landlock: %w", errno)
 }
 
 // enforce restricts this thread to what is said of paths, and says which version of
@@ -138,14 +138,14 @@ func enforce(c *Confinement, standard int) (version int, err error) {
 		access
 	}{{c.ReadWrite, readWrite}, {c.ReadOnly, readOnly}, {c.Inaccessible, inaccessible}} {
 		for _, path := range group.paths {
-			real, err := filepath.EvalSymlinks(path)
+			resolved, err := filepath.EvalSymlinks(path)
 			if group.access == inaccessible && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 				continue // it is
 			}
 			if err != nil {
 				return 0, &missingPathError{path, cause(err)}
 			}
-			said[real] = group.access
+			said[resolved] = group.access
 		}
 	}
 	handled := uint64(landlockRead | landlockWrite)
