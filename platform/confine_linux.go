@@ -90,6 +90,9 @@ func (t *trampolining) open() error {
 	return t.ours.SetDeadline(time.Now().Add(confineWithin))
 }
 
+// interrupt ends the waiting for a trampoline.
+func (t *trampolining) interrupt() { _ = t.ours.SetDeadline(time.Unix(1, 0)) }
+
 func (t *trampolining) close() {
 	for _, f := range []*os.File{t.ours, t.theirs} {
 		if f != nil {
@@ -147,7 +150,7 @@ func explainLoss(spec *Spec, err error, ws unix.WaitStatus) error {
 	case !errors.As(err, &lost):
 		return err
 	case errors.Is(lost.error, os.ErrDeadlineExceeded):
-		return &SpawnError{Path: spec.Path, Why: fmt.Sprintf("confining it has taken more than %v", confineWithin), Err: lost.error}
+		return &SpawnError{Path: spec.Path, Why: fmt.Sprintf("it was killed while it was being confined, or that has taken more than %v", confineWithin), Err: lost.error}
 	}
 	how := "exit code " + strconv.Itoa(ws.ExitStatus())
 	if ws.Signaled() {

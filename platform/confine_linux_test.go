@@ -51,7 +51,10 @@ func init() {
 const diesAtItsStart = "PLATFORM_TEST_DIES"
 
 var _ = func() bool { // variables come before functions called init
-	if os.Getenv(diesAtItsStart) != "" && os.Args[0] == trampolineName {
+	if what := os.Getenv(diesAtItsStart); what != "" && os.Args[0] == trampolineName {
+		if what == "hangs" {
+			forever()
+		}
 		os.Exit(5)
 	}
 	return false
@@ -67,6 +70,17 @@ func TestAProgramThatCannotBeExecutedOnceMoreConfinesNothing(t *testing.T) {
 	spec.Confinement = Confinement{}
 	_, w := run(t, h, spec)
 	w.end()
+}
+
+func TestAKillEndsAConfinementThatHangs(t *testing.T) {
+	t.Setenv(diesAtItsStart, "hangs")
+	h := newTestHost(t, Options{})
+	w := newWatcher(t)
+	p := h.Start(Spec{Label: "true", Path: "/bin/true", Confinement: Confinement{Umask: 0o077}}, w.notify)
+	p.Kill()
+	if err := w.next(SpawnFailed).Err; !strings.Contains(err.Error(), "killed while it was being confined") {
+		t.Error(err)
+	}
 }
 
 func TestConfinementLeaksNothing(t *testing.T) {
@@ -546,6 +560,14 @@ func TestABinaryWithAnotherDigestIsNotExecuted(t *testing.T) {
 		_, w := run(t, h, spec)
 		out.expect("is here")
 		w.end()
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err == nil { // not of what is being executed just now
+			spec.Stdout = nil
+			if err := spawnError(t, h, spec); !strings.Contains(err.Error(), "open for writing") {
+				t.Error(err)
+			}
+			f.Close()
+		}
 		spec.Confinement.SHA256 = strings.Repeat("0", 64)
 		spec.Stdout = nil
 		if err := spawnError(t, h, spec); !strings.Contains(err.Error(), "it is "+digest(path)) {
@@ -649,6 +671,16 @@ func TestALimitOfTheConfinedThatIsTooLowForItsConfinementIsNotInItsWay(t *testin
 	if exit := w.end(); !exit.Success() {
 		t.Errorf("%+v", exit)
 	}
+}
+
+func TestAUserCanOpenItsStandardStreamsAgain(t *testing.T) {
+	needRoot(t)
+	h := newTestHost(t, Options{})
+	spec := Spec{Label: "sh", Path: "/bin/sh", Args: []string{"-c", "echo again >/dev/stdout"}, As: Identity{User: "64230"}}
+	out := listen(t, &spec)
+	_, w := run(t, h, spec)
+	out.expect("again")
+	w.end()
 }
 
 func TestAFailedExecOfTheConfinedIsExplained(t *testing.T) {

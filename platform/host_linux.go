@@ -577,6 +577,8 @@ func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *tr
 		return s.limited(p)
 	})
 	if err == nil && bounce != nil {
+		p.interruptible(bounce.interrupt)
+		defer p.interruptible(nil)
 		if err = bounce.confine(p, pid, func() error { return s.limit(p, pid) }); err != nil {
 			var ws unix.WaitStatus
 			unix.Kill(-pid, unix.SIGKILL)

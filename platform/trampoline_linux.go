@@ -249,6 +249,7 @@ func (t *trampoline) identify() {
 		return err
 	})
 	t.must(stepIdentity, who != nil, func() error {
+		handOver(int(who.Uid))
 		if limited && want != 0 {
 			if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 				return err
@@ -273,6 +274,17 @@ func (t *trampoline) identify() {
 	// A change of identity has had the kernel forget it.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil || os.Getppid() != t.task.Parent {
 		unix.Exit(trampolineFault)
+	}
+}
+
+// handOver gives pipes that are standard streams to a user, so that he can open them
+// again (/dev/stdout). What fails with that is no reason not to start.
+func handOver(uid int) {
+	for fd := range 3 {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+			_ = unix.Fchown(fd, uid, -1)
+		}
 	}
 }
 
@@ -316,7 +328,7 @@ func (t *trampoline) checkDigest() error {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(string(t.task.Dir), path)
 	}
-	fd, err := ignoreEINTR(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	fd, err := ignoreEINTR(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0) })
 	if err != nil {
 		return err
 	}
@@ -324,6 +336,14 @@ func (t *trampoline) checkDigest() error {
 	var before, after unix.Stat_t
 	if err := unix.Fstat(fd, &before); err != nil {
 		return err
+	}
+	if before.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("it is not a file")
+	}
+	// Until it is executed, when the kernel sees to that, nobody begins to write to
+	// it. Where there are no leases, this is left out.
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK); err == unix.EAGAIN {
+		return errors.New("somebody has it open for writing")
 	}
 	digest := sha256.New()
 	if _, err := io.Copy(digest, file); err != nil {
@@ -344,6 +364,7 @@ func (t *trampoline) checkDigest() error {
 	var head [2]byte
 	if n, err := unix.Pread(fd, head[:], 0); err == nil && string(head[:n]) == "#!" {
 		flag = unix.F_DUPFD
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK) // it would be the interpreter's, and a signal would come with its end
 	}
 	if t.binary, err = unix.FcntlInt(uintptr(fd), flag, fd+1); err != nil {
 		return err
