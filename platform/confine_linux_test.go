@@ -298,7 +298,12 @@ func TestAPathThatIsToBeReadOnlyHasToBeThere(t *testing.T) {
 
 func TestRulesForPathsWithExceptions(t *testing.T) {
 	tree := map[string][]string{"/": {"etc", "home", "usr", "var"}, "/home": {"a", "b"}, "/var": {"lib", "log"}}
-	list := func(dir string) []string { return tree[dir] }
+	list := func(dir string) ([]string, error) {
+		if tree[dir] == nil {
+			return nil, os.ErrPermission
+		}
+		return tree[dir], nil
+	}
 	for name, c := range map[string]struct {
 		said map[string]access
 		want string
@@ -315,7 +320,11 @@ func TestRulesForPathsWithExceptions(t *testing.T) {
 		"what is not there yet": {map[string]access{"/home/c": inaccessible}, "/etc=rw /home/a=rw /home/b=rw /usr=rw /var=rw"},
 	} {
 		rights := map[string]access{}
-		for _, g := range grants(c.said, list) {
+		all, err := grants(c.said, list)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, g := range all {
 			rights[g.path] = max(rights[g.path], g.access)
 		}
 		var got []string
@@ -326,6 +335,9 @@ func TestRulesForPathsWithExceptions(t *testing.T) {
 		if text := strings.Join(got, " "); text != c.want {
 			t.Errorf("%s: %s, want %s", name, text, c.want)
 		}
+	}
+	if _, err := grants(map[string]access{"/etc/ssl/private": inaccessible}, list); err == nil || !strings.Contains(err.Error(), "only if /etc can be listed") {
+		t.Error(err)
 	}
 }
 

@@ -34,22 +34,24 @@ type grantedPath struct {
 }
 
 // grants turns what is said of paths, which have to be absolute and without
-// symbolic links, into rules. List returns the names in a directory.
-func grants(said map[string]access, list func(dir string) []string) []grantedPath {
+// symbolic links, into rules. List returns the names in a directory: one that cannot
+// be listed cannot have exceptions.
+func grants(said map[string]access, list func(dir string) ([]string, error)) ([]grantedPath, error) {
 	said = maps.Clone(said)
 	if _, ok := said["/"]; !ok {
 		said["/"] = readWrite
 	}
 	g := granter{said: said, list: list, paths: slices.Sorted(maps.Keys(said))}
 	g.below("/", said["/"])
-	return g.rules
+	return g.rules, g.err
 }
 
 type granter struct {
 	said  map[string]access
 	paths []string
-	list  func(string) []string
+	list  func(string) ([]string, error)
 	rules []grantedPath
+	err   error // the first one
 }
 
 // exceptions are the paths below dir that something is said of.
@@ -80,7 +82,11 @@ func (g *granter) below(dir string, own access) {
 		}
 		return
 	}
-	for _, name := range g.list(dir) {
+	names, err := g.list(dir)
+	if err != nil && g.err == nil {
+		g.err = fmt.Errorf("%s can be less than what is around it only if %s can be listed: %s", exceptions[0], dir, cause(err))
+	}
+	for _, name := range names {
 		path := filepath.Join(dir, name)
 		switch level, ok := g.said[path]; {
 		case ok:
@@ -161,7 +167,11 @@ func enforce(c *Confinement, standard int) (version int, err error) {
 	}
 	set := ruleSet{fd: int(rules), handled: handled}
 	defer unix.Close(set.fd)
-	for _, g := range grants(said, names) {
+	granted, err := grants(said, names)
+	if err != nil {
+		return 0, err
+	}
+	for _, g := range granted {
 		set.allow(g.path, g.access)
 	}
 	for _, path := range takenForGranted {
@@ -198,16 +208,16 @@ type missingPathError struct{ path, why string }
 
 func (e *missingPathError) Error() string { return e.path + ": " + e.why }
 
-func names(dir string) []string {
+func names(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil // who may not list it may not either when it is confined
+		return nil, err
 	}
 	list := make([]string, len(entries))
 	for i, e := range entries {
 		list[i] = e.Name()
 	}
-	return list
+	return list, nil
 }
 
 // A ruleSet is one of Landlock.
