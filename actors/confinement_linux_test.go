@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/proctord/proctor/actors"
 	"github.com/proctord/proctor/config"
@@ -111,5 +112,20 @@ env; tr '\0' '\n' </proc/self/environ; echo done`)
 	missing.Secrets = map[string]string{"db": "env:NO_SUCH_VARIABLE"}
 	if _, err := sup.Start(t.Context(), "third", "", &missing); !errors.Is(err, messages.SpawnFailed) || !strings.Contains(err.Error(), "NO_SUCH_VARIABLE") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAProbeIsConfinedAsItsCollectorIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte("a secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := scripted("")
+	c.Seccomp, c.Umask, c.Secrets = config.SeccompStrict, "0077", map[string]string{"db": path}
+	c.Readiness, c.ReadinessPattern = config.ReadyProbe, ""
+	c.ReadinessProbe = config.Probe{Exec: []string{"/bin/sh", "-c", `[ "$(cat $PROCTOR_SECRET_DB)" = "a secret" ] && [ "$(umask)" = 0077 ] && grep -q "^Seccomp:.*2" /proc/self/status`}, Timeout: 10 * time.Second, Period: 20 * time.Millisecond}
+	sup := speakers(t, config.Config{Collectors: map[string]config.Collector{"web": c}})
+	if _, err := sup.Start(t.Context(), "web", "", nil); err != nil {
+		t.Error(err)
 	}
 }
