@@ -105,6 +105,21 @@ func (c Commands) Signal(ctx context.Context, id, signal string, group bool) err
 	return err
 }
 
+// ReloadCollector has a running collector read its own configuration again, by
+// its reload_signal or reload_command.
+func (c Commands) ReloadCollector(ctx context.Context, id string) error {
+	_, err := request(ctx, c.Ask, messages.ReloadCollector{ID: id})
+	return err
+}
+
+// Heartbeat is a sign of life of a running collector, with what it does in its
+// own words, or "". After the first one more are expected, as often as the
+// interval of health checks says.
+func (c Commands) Heartbeat(ctx context.Context, id, status string) error {
+	_, err := request(ctx, c.Ask, messages.SendHeartbeat{ID: id, Status: status})
+	return err
+}
+
 // Status says what is known about a collector.
 func (c Commands) Status(ctx context.Context, id string) (messages.Status, error) {
 	return request(ctx, c.Ask, messages.GetStatus{ID: id})
@@ -177,6 +192,13 @@ func (c Commands) Describe(ctx context.Context, w io.Writer) error {
 // Inspect is everything that is known about a collector.
 func (c Commands) Inspect(ctx context.Context, id string) (messages.Inspection, error) {
 	return request(ctx, c.Ask, messages.InspectCollector{ID: id})
+}
+
+// Usage is what collectors use, and groups together: those that are named (a group
+// with config.GroupMark before it), or all. Full asks for all that the system tells;
+// rate for the use of the processor in percent, which may take a quarter of a second.
+func (c Commands) Usage(ctx context.Context, full, rate bool, ids ...string) (messages.UsageReply, error) {
+	return request(ctx, c.Ask, messages.GetUsage{IDs: ids, Full: full, Rate: rate})
 }
 
 // Info is what is known about the supervisor itself. That it comes says that the

@@ -108,6 +108,9 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		case f.Exit.Forced:
 			text += ", killed"
 		}
+		if f.Because != "" {
+			text += ", as " + f.Because
+		}
 		if !f.Expected {
 			level = zerolog.WarnLevel
 		}
@@ -150,8 +153,24 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 	case messages.OutputStored:
 		level, text = zerolog.WarnLevel, fmt.Sprintf("its output can be stored again; %d lines (%d bytes) were dropped", f.Lines, f.Bytes)
 		fields = func(z *zerolog.Event) { z.Uint64("lost_lines", f.Lines).Uint64("lost_bytes", f.Bytes) }
+	case messages.UsageHigh:
+		level, text = zerolog.WarnLevel, highText(f)
+		fields = func(z *zerolog.Event) {
+			z.Str("resource", f.Resource).Float64("percent", f.Percent).Int("threshold", f.Threshold).Int64("used", f.Used).Int64("limit", f.Limit)
+		}
+	case messages.UsageNormal:
+		text = fmt.Sprintf("uses less than %d %% of %s again, after %v", f.Threshold, usedText(f.Resource), f.Lasted.Round(time.Second))
+		if f.Ended {
+			text = fmt.Sprintf("its process has ended, which used more than %d %% of %s for %v", f.Threshold, usedText(f.Resource), f.Lasted.Round(time.Second))
+		}
+		fields = func(z *zerolog.Event) { z.Str("resource", f.Resource).Float64("percent", f.Percent) }
 	case messages.NotifyRefused:
 		level, text = zerolog.WarnLevel, "what it says of itself is not done: "+f.Reason
+	case messages.Reloaded:
+		text = "has read its configuration again"
+	case messages.HookFailed:
+		level, text = zerolog.WarnLevel, "its "+f.Hook+" failed: "+f.Reason
+		fields = func(z *zerolog.Event) { z.Str("hook", f.Hook) }
 	case messages.Crashed:
 		level, text = zerolog.ErrorLevel, f.Reason
 	case messages.Added:
@@ -221,6 +240,33 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		z.Str("correlation", e.Origin.Correlation)
 	}
 	z.Func(fields).Uint64("seq", e.Seq).Msg(text)
+}
+
+// highText says how much of something is used.
+func highText(f messages.UsageHigh) string {
+	var text string
+	switch f.Resource {
+	case "memory":
+		text = fmt.Sprintf("uses %.0f %% of its memory limit: %d of %d MiB", f.Percent, f.Used>>20, f.Limit>>20)
+	case "tasks":
+		text = fmt.Sprintf("has %.0f %% of the tasks that it may have: %d of %d", f.Percent, f.Used, f.Limit)
+	default:
+		text = fmt.Sprintf("uses %.0f %% of a processor", f.Percent)
+	}
+	if f.For > 0 {
+		return text + fmt.Sprintf("; above %d %% for %v", f.Threshold, f.For)
+	}
+	return text + fmt.Sprintf("; above %d %%", f.Threshold)
+}
+
+func usedText(resource string) string {
+	switch resource {
+	case "memory":
+		return "its memory limit"
+	case "tasks":
+		return "its tasks"
+	}
+	return "a processor"
 }
 
 func plural(n int, one, many string) string {

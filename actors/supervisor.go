@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/proctord/proctor/actors/runs"
 	"github.com/proctord/proctor/collector"
+	"github.com/proctord/proctor/collector/meter"
 	"github.com/proctord/proctor/collector/notify"
 	"github.com/proctord/proctor/collector/probe"
 	"github.com/proctord/proctor/config"
@@ -166,7 +167,8 @@ func (o *options) props(cfg config.Config, subscribers ...*actor.PID) *actor.Pro
 	if ask == nil {
 		ask = prober(o.host)
 	}
-	children := collector.Options{Host: o.host, Ask: ask, Count: probe.Count, Listen: o.listen, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
+	usage := meter.New(o.host)
+	children := collector.Options{Host: o.host, Meter: usage, Ask: ask, Count: probe.Count, Listen: o.listen, Resolve: o.resolve, Env: o.env, Stdout: o.stdout, Stderr: o.stderr}
 	if o.capture != nil {
 		o.capture.startsWith(o.host)
 		children.Record = o.capture.record
@@ -178,6 +180,7 @@ func (o *options) props(cfg config.Config, subscribers ...*actor.PID) *actor.Pro
 		Config:      cfg,
 		Random:      o.random,
 		Subscribers: subscribers,
+		Meter:       usage,
 		Child:       func(id string) *actor.Props { return o.child(id, children) },
 		Instance:    uuid.NewString(),
 		PID:         os.Getpid(),

@@ -96,6 +96,7 @@ type call struct {
 
 	wholeGroups bool // a group is one target, not the collectors in it
 	tree        bool // status draws the tree
+	usage       bool // status shows what is used
 }
 
 // remote is the RunE of a command that asks a supervisor.

@@ -143,7 +143,7 @@ func TestIDsAreCompletedFromWhatTheSupervisorKnows(t *testing.T) {
 			{[]string{"wait", "web-1", "--for", "hea"}, strings.Join(conditions, " ")},
 			{[]string{"status", "-o", ""}, "table wide json yaml"},
 			{[]string{"kill", "web-1", ""}, "web-2\trunning HUP INT QUIT TERM USR1 USR2 KILL"},
-			{[]string{"reload", ""}, ""},
+			{[]string{"reload", ""}, "web-1\trunning web-2\trunning"},
 		} {
 			var out bytes.Buffer
 			if code := s.app(&out, io.Discard).run(t.Context(), append([]string{"__complete"}, c.args...)); code != 0 {

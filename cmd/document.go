@@ -35,6 +35,7 @@ type statusDocument struct {
 	Said           *saidDocument  `json:"said"`
 	Confinement    []string       `json:"confinement,omitempty"`
 	Unmet          []string       `json:"unmet,omitempty"`
+	Usage          *usageDocument `json:"usage,omitempty"` // where it was asked for
 	*inspectFields                // of inspect only
 }
 
@@ -92,10 +93,12 @@ type exitDocument struct {
 	Fault             string     `json:"fault,omitempty"`
 	OOMKills          int        `json:"oom_kills,omitempty"`
 	Unhealthy         string     `json:"unhealthy,omitempty"`
+	Illness           string     `json:"illness,omitempty"`
 	Tail              []string   `json:"tail,omitempty"`
 	UserTimeSeconds   float64    `json:"user_time_seconds"`
 	SystemTimeSeconds float64    `json:"system_time_seconds"`
 	MaxRSS            int64      `json:"max_rss_bytes"`
+	MemoryPeak        int64      `json:"memory_peak_bytes,omitempty"`
 }
 
 func documentOf(s messages.Status) statusDocument {
@@ -122,12 +125,13 @@ type groupDocument struct {
 	RestartsLeft int            `json:"restarts_left"`
 	NextRestart  *time.Time     `json:"next_restart"`
 	Children     []string       `json:"children"`
+	Usage        *usageDocument `json:"usage,omitempty"` // where it was asked for
 }
 
 func groupsOf(groups []messages.GroupStatus) []groupDocument {
 	documents := make([]groupDocument, len(groups))
 	for i, g := range groups {
-		documents[i] = groupDocument{g.Name, g.Parent, string(g.Strategy), g.State, g.Reason, g.RestartCount, g.RestartsLeft, moment(g.NextRestart), list(g.Children)}
+		documents[i] = groupDocument{g.Name, g.Parent, string(g.Strategy), g.State, g.Reason, g.RestartCount, g.RestartsLeft, moment(g.NextRestart), list(g.Children), nil}
 	}
 	return documents
 }
@@ -144,8 +148,8 @@ func exitOf(e *messages.Exit) *exitDocument {
 	}
 	return &exitDocument{
 		Incarnation: e.Incarnation, PID: e.PID, Code: e.Code, Signal: e.Signal, CoreDumped: e.CoreDumped, Forced: e.Forced,
-		At: moment(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: e.SpawnError, Fault: e.Fault, OOMKills: e.OOMKills, Unhealthy: e.Unhealthy, Tail: e.Tail,
-		UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRSS: e.MaxRSS,
+		At: moment(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: e.SpawnError, Fault: e.Fault, OOMKills: e.OOMKills, Unhealthy: e.Unhealthy, Illness: e.Illness.String(), Tail: e.Tail,
+		UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRSS: e.MaxRSS, MemoryPeak: e.MemoryPeak,
 	}
 }
 

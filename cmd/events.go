@@ -175,7 +175,7 @@ func (c *call) eventText(e messages.Event) ([]byte, error) {
 func eventKinds() []string {
 	return []string{
 		"added", "removed", "state_changed", "exited", "restart_scheduled", "stop_forced", "terminate_failure", "crashed", "group_restarting", "group_ended",
-		"health_changed", "shutting_down", "begun", "config_applied", "audited", "output_lost", "output_stored", "notify_refused", "lost",
+		"health_changed", "shutting_down", "begun", "config_applied", "audited", "output_lost", "output_stored", "notify_refused", "usage_high", "usage_normal", "lost",
 	}
 }
 
@@ -227,7 +227,7 @@ func factOf(fact messages.Fact) (kind string, document any) {
 	case messages.StateChanged:
 		return "state_changed", map[string]any{"from": f.From, "to": f.To, "pid": f.PID, "reason": f.Reason, "next_restart": moment(f.NextRestart)}
 	case messages.Exited:
-		return "exited", map[string]any{"exit": exitOf(&f.Exit), "expected": f.Expected}
+		return "exited", map[string]any{"exit": exitOf(&f.Exit), "expected": f.Expected, "because": f.Because}
 	case messages.RestartScheduled:
 		return "restart_scheduled", map[string]any{
 			"cause": f.Cause, "after_seconds": f.After.Seconds(), "at": moment(f.At), "count": f.Count, "left": f.Left, "window_seconds": max(f.Window, 0).Seconds(),
@@ -246,8 +246,20 @@ func factOf(fact messages.Fact) (kind string, document any) {
 		return "group_ended", map[string]any{"failed": f.Failed, "reason": f.Reason}
 	case messages.HealthChanged:
 		return "health_changed", map[string]any{"from": f.From, "to": f.To, "reason": f.Reason}
+	case messages.UsageHigh:
+		return "usage_high", map[string]any{
+			"resource": f.Resource, "percent": f.Percent, "threshold": f.Threshold, "used": f.Used, "limit": f.Limit, "for_seconds": f.For.Seconds(),
+		}
+	case messages.UsageNormal:
+		return "usage_normal", map[string]any{
+			"resource": f.Resource, "percent": f.Percent, "threshold": f.Threshold, "lasted_seconds": f.Lasted.Seconds(), "ended": f.Ended,
+		}
 	case messages.NotifyRefused:
 		return "notify_refused", map[string]any{"reason": f.Reason}
+	case messages.Reloaded:
+		return "reloaded", map[string]any{}
+	case messages.HookFailed:
+		return "hook_failed", map[string]any{"hook": f.Hook, "reason": f.Reason}
 	case messages.ShuttingDown:
 		return "shutting_down", map[string]any{}
 	case messages.Begun:

@@ -10,9 +10,10 @@ func (a *app) inspectCommand() *cobra.Command {
 		Aliases: []string{"show", "describe", "info"},
 		Short:   "Show everything that is known about collectors",
 		Long: `Inspect shows everything that is known about each collector: its status, what has
-happened to it, and the configuration that is in force, with all defaults. The
-names are those of the protocol and of the configuration file. It is YAML, or JSON
-with -o json.
+happened to it, what it uses (processor, memory and the like, as far as the system
+tells), and the configuration that is in force, with all defaults. The names are
+those of the protocol and of the configuration file. It is YAML, or JSON with
+-o json.
 ` + exitStatus,
 		Example:           "  proctor inspect web-1\n  proctor inspect web-1 -o json | jq '.collectors[0].config'",
 		ValidArgsFunction: a.completeIDs(nil),
@@ -25,6 +26,7 @@ with -o json.
 			return err
 		}
 		documents := []statusDocument{}
+		var known []string
 		var failure error
 		for _, id := range t.ids {
 			i, err := c.Inspect(c.ctx, id)
@@ -34,7 +36,13 @@ with -o json.
 				c.complain(err)
 				continue
 			}
-			documents = append(documents, inspectionOf(i))
+			documents, known = append(documents, inspectionOf(i)), append(known, id)
+		}
+		if len(known) > 0 { // all at once, as it may take a moment
+			used := c.usageOf(true, true, known...)
+			for i, id := range known {
+				documents[i].Usage = usageDocumentOf(used.collectors[id])
+			}
 		}
 		text, err := encode(map[string]any{"collectors": documents}, c.output != "json")
 		switch {

@@ -40,6 +40,28 @@ func (a *app) resumeCommand() *cobra.Command {
 	})
 }
 
+func (a *app) heartbeatCommand() *cobra.Command {
+	var status string
+	c := a.simpleChange(&change{
+		verb: "send a heartbeat of", ing: "sending heartbeats", idle: "does not run",
+		fits: func(s messages.Status) bool { return s.State == messages.Running },
+		does: func(c *call, id string) (string, any, error) {
+			return "", changeDocument{ID: id}, c.Heartbeat(c.ctx, id, status)
+		},
+	}, &cobra.Command{
+		Use:   "heartbeat ID…",
+		Short: "Say that running collectors are alive",
+		Long: `Heartbeat is a sign of life of running collectors, for programs and scripts that do
+not speak to the socket that notify gives them. After the first one more are
+expected: one whose heartbeats stop coming for health_check_interval_seconds times
+heartbeat_timeout_multiplier is unhealthy, and restarted.
+` + exitStatus,
+		Example: `  proctor heartbeat shipper --says "48 files, 3 behind"`,
+	})
+	c.Flags().StringVar(&status, "says", "", "what it does, in its own words")
+	return c
+}
+
 func (a *app) removeCommand() *cobra.Command {
 	return a.simpleChange(&change{
 		verb: "remove", ing: "removing", idle: "has to be stopped first", asks: true,

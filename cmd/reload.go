@@ -9,10 +9,17 @@ import (
 )
 
 func (a *app) reloadCommand() *cobra.Command {
+	own := &change{
+		verb: "reload", ing: "reloading", idle: "does not run",
+		fits: func(s messages.Status) bool { return s.State == messages.Running },
+		does: func(c *call, id string) (string, any, error) {
+			return id + ": reloaded", changeDocument{ID: id}, c.ReloadCollector(c.ctx, id)
+		},
+	}
 	c := &cobra.Command{
-		Use:     "reload",
+		Use:     "reload [ID…]",
 		Aliases: []string{"update", "daemon-reload", "apply", "reread", "diff", "plan"},
-		Short:   "Put a changed configuration file in force",
+		Short:   "Put a changed configuration file in force, or have collectors reload theirs",
 		Long: `Reload has the supervisor read its configuration file again. If something is wrong
 with it, all of that is said, and nothing changes. Otherwise only what was added,
 removed or changed is touched, and what can change without a restart does so. A
@@ -22,19 +29,33 @@ the same.
 
 With --dry-run, or as "proctor plan", "diff" or "reread", it only says what would
 be done, and why.
+
+With ids, or --all, it is the running collectors themselves that read their own
+configuration again, by their reload_signal or reload_command; nothing is
+restarted. It returns when they have, where they say so (reload_notify); else when
+they have been told to.
 ` + exitStatus,
 		Example: `  proctor reload --dry-run
-  proctor reload`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("reload takes no ids: it puts the configuration file in force; proctor signal %[1]s HUP has %[1]s reload what it has itself, proctor restart %[1]s restarts it", args[0])
+  proctor reload
+  proctor reload web-1
+  proctor reload @pipeline`,
+		Args: func(cc *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 0 && *own.all:
+				return fmt.Errorf("%s takes ids or --all, not both", cc.CommandPath())
+			case len(args) > 0 && cc.CalledAs() != "reload":
+				return fmt.Errorf("%[1]s takes no ids: it is about the whole configuration file; proctor reload %[2]s has %[2]s reload its own, proctor restart %[2]s restarts it", cc.CalledAs(), args[0])
 			}
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	dryRun := c.Flags().Bool("dry-run", false, "only say what would be done, and why")
+	changeFlags(c, own)
+	c.ValidArgsFunction = a.completeIDs(own.fits)
+	dryRun := own.dryRun
 	c.RunE = func(cc *cobra.Command, args []string) error {
+		if len(args) > 0 || *own.all {
+			return a.remote(own.run)(cc, args)
+		}
 		switch cc.CalledAs() {
 		case "reread", "diff", "plan":
 			*dryRun = true

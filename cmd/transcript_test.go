@@ -89,6 +89,14 @@ func programs(spec platform.Spec, nth int) platformtest.Program {
 		return platformtest.Program{StopDelay: 8 * time.Second}
 	case strings.HasPrefix(spec.Label, "brief"):
 		return platformtest.Program{StopDelay: 550 * time.Millisecond}
+	case strings.HasPrefix(spec.Label, "hungry"):
+		return platformtest.Program{Usage: func(age time.Duration) platform.Usage {
+			return platform.Usage{
+				Known: platform.HasOOMKills<<1 - 1, Source: "cgroup v2", UserTime: age / 4, SystemTime: age / 8, Throttled: age / 2, Memory: 96 << 20, MemoryPeak: 120 << 20, MemoryLimit: 128 << 20,
+				Processes: 2, Tasks: 7, TasksLimit: 50, ReadBytes: 3 << 30, WriteBytes: 5000, ReadOps: 7, WriteOps: 2, Descriptors: 12, VoluntarySwitches: 30, InvoluntarySwitches: 4,
+				CPUPressure: platform.Pressure{Some10: 1.5, Some60: 0.5, Some: 2 * time.Second}, OOMKills: 1,
+			}
+		}}
 	case strings.HasPrefix(spec.Label, "second") && nth > 1:
 		return platformtest.Program{SpawnError: errors.New("permission denied")}
 	case strings.HasPrefix(spec.Label, "once") && nth > 1:

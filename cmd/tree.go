@@ -10,7 +10,7 @@ import (
 
 // statusTree draws the supervision tree: groups, with what is in them below them
 // in order. What was not asked for, it leaves out.
-func (c *call) statusTree(statuses []messages.Status, groups []messages.GroupStatus) string {
+func (c *call) statusTree(statuses []messages.Status, groups []messages.GroupStatus, used usages) string {
 	color := c.colored(c.stdout)
 	known := map[string]messages.Status{}
 	for _, s := range statuses {
@@ -47,6 +47,9 @@ func (c *call) statusTree(statuses []messages.Status, groups []messages.GroupSta
 	}
 
 	columns := []column{{"TREE", 0}, {"STATE", 0}, {"PID", 2}, {"UPTIME", 3}, {"RESTARTS", 4}, {"NEXT", 5}}
+	if c.usage {
+		columns = append(columns, usageColumns...)
+	}
 	var rows [][]string
 	var notes []string
 	var draw func(group, indent string)
@@ -64,7 +67,7 @@ func (c *call) statusTree(statuses []messages.Status, groups []messages.GroupSta
 			}
 			name, is := strings.CutPrefix(child, config.GroupMark)
 			if !is {
-				row := c.statusRow(known[child], color)
+				row := c.statusRow(known[child], used, color)
 				row[0] = indent + branch + child
 				rows, notes = append(rows, row[:len(columns)]), append(notes, why(known[child]))
 				continue
@@ -79,12 +82,16 @@ func (c *call) statusTree(statuses []messages.Status, groups []messages.GroupSta
 			if g.Reason != "" {
 				note += "; " + g.Reason
 			}
-			rows = append(rows, []string{indent + branch + paint(color, bold, child), paint(color, hue, g.State.String()), "-", "-", fmt.Sprint(g.RestartCount), next})
+			row := []string{indent + branch + paint(color, bold, child), paint(color, hue, g.State.String()), "-", "-", fmt.Sprint(g.RestartCount), next}
+			if c.usage {
+				row = append(row, usageCells(used.groups[name].Usage)...)
+			}
+			rows = append(rows, row)
 			notes = append(notes, note)
 			draw(name, indent+further)
 		}
 	}
-	rows, notes = append(rows, []string{"proctor", "", "", "", "", ""}), append(notes, "")
+	rows, notes = append(rows, append([]string{"proctor"}, make([]string, len(columns)-1)...)), append(notes, "")
 	draw("", "")
 	return tabulate(columns, rows, "WHY", notes, c.width())
 }

@@ -118,7 +118,7 @@ func (c *call) story(r messages.Run, before *messages.Run) string {
 		say("Crash %d: proctor crashes show %d tells more.", r.Crash, r.Crash)
 	}
 	if e := r.Exit; e != nil && r.PID != 0 {
-		say("It had used %s of processor time, and %s of memory at most.", duration(e.UserTime+e.SystemTime), bytesText(e.MaxRSS))
+		say("It had used %s of processor time, and %s of memory at most.", duration(e.UserTime+e.SystemTime), bytesText(max(e.MaxRSS, e.MemoryPeak)))
 		if len(e.Tail) > 0 && r.End != messages.EndOperator && r.End != messages.EndSupervisor {
 			say("Its last lines:")
 			for _, l := range e.Tail {
@@ -191,7 +191,16 @@ func ending(r messages.Run) string {
 		text = "It was killed for lack of memory, at its limit or for want of any on this host"
 	case messages.EndLimit:
 		text = "It was killed at a limit of processor time or of a file's size: " + e.String()
-	case messages.EndUnhealthy:
+		if e.Unhealthy != "" {
+			text = "It was ended at a limit: " + e.Unhealthy
+		}
+	case messages.EndDependency:
+		text = "It was ended, as " + r.Because + ": " + e.String()
+	case messages.EndHang:
+		text = "It was ended since it hung: " + e.Unhealthy
+	case messages.EndSilence:
+		text = "It was ended since nothing came of it: " + e.Unhealthy
+	case messages.EndUnhealthy, messages.EndProbe:
 		text = "It was ended since it did not work: " + e.Unhealthy
 	case messages.EndFault:
 		text = "It was ended by a fault of Proctor's own: " + e.Fault

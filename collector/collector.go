@@ -55,6 +55,9 @@ type Options struct {
 	// not block.
 	Launched func(Launch)
 
+	// Meter, if set, is told of each process, so that what it uses can be measured.
+	Meter Meter
+
 	// Record, if set, makes the recording of what one process writes. Where it
 	// returns nil, Stdout and Stderr are given to the process. Notify is told
 	// what happens to output that cannot be stored; watch, if there is one, is given
@@ -64,6 +67,15 @@ type Options struct {
 	// Listen, if set, makes sockets on which processes tell of themselves; hear is
 	// told what is said. It opens nothing and must not block.
 	Listen func(hear func(notify.Message)) notify.Socket
+}
+
+// A Meter is told which process a collector has. Its methods must not block.
+type Meter interface {
+	// Began says that the collector has a process, since at.
+	Began(id string, incarnation uint64, p platform.Process, at time.Time)
+	// Ended says that it is over, and returns what it used in its last minute, if that
+	// was looked at.
+	Ended(id string, p platform.Process) []messages.Usage
 }
 
 // A Launch is a process that has just been executed.
@@ -82,7 +94,7 @@ type Launch struct {
 func Props(id string, o Options) *actor.Props {
 	c := &custody{}
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &collector{id: id, options: o, custody: c, disarm: func() {}}
+		return &collector{id: id, options: o, custody: c, disarm: func() {}, disarmStep: func() {}}
 	}, actor.WithDispatcher(inline))
 }
 
@@ -104,6 +116,7 @@ type custody struct {
 	startedAt   time.Time
 	socket      notify.Socket      // on which the process tells of itself; nil: there is none
 	recording   *capture.Recording // of what the process writes; nil: nobody records it
+	hook        *hook              // that runs around it; nil: none
 	exit        *messages.Exit     // of the last incarnation that ended
 	kill        time.Duration      // the force timeout to use for an heir
 }
@@ -121,10 +134,10 @@ type collector struct {
 	abort                platform.Signal
 	forced               bool // it had to be killed, or was to be
 	dying                *messages.Exit
-	storing              bool // it is gone, and what it wrote is not all stored yet
 	permanent            bool
 	unready              bool   // it has not said yet that it is ready, and nobody has asked it to end
 	unhealthy            string // why it is ended by itself, if that is so
+	illness              messages.Illness
 
 	launching     *config.Collector // what is being started, until it has been executed
 	readiness     config.Readiness
@@ -132,6 +145,12 @@ type collector struct {
 	startup       time.Duration // how long it may take to be ready
 	endsUnhealthy bool          // an unhealthy one is ended
 	checks        *checks       // of this incarnation; nil: there are no probes
+
+	around     *surroundings // of this incarnation; nil: it is started and sent signals, no more
+	vacated    bool          // nothing is left of the process
+	parted     bool          // what is to run after it does, or has
+	reload     *reload       // under way; nil: none is
+	disarmStep func()        // of a stop_sequence
 
 	activity *activity // of this incarnation; nil: it is not looked at
 
@@ -203,6 +222,10 @@ func (c *collector) Receive(ctx actor.Context) {
 		c.command(ctx, order{token: m.Token, event: lifecycle.Resume})
 	case messages.SignalProcess:
 		c.signal(ctx, m)
+	case messages.ReloadProcess:
+		c.command(ctx, order{token: m.Token, event: lifecycle.Reload})
+	case messages.BeatProcess:
+		c.hearBeat(ctx, m)
 	case news:
 		if m.incarnation == c.incarnation && c.process != nil {
 			c.hear(ctx, m.notice)
@@ -226,6 +249,28 @@ func (c *collector) Receive(ctx actor.Context) {
 		}
 	case late:
 		c.overdue(ctx, m)
+	case hookNews:
+		if m.hook == c.hook {
+			c.hearHook(ctx, m.notice)
+		}
+	case hookStored:
+		if m.hook == c.hook {
+			c.hook.tail = m.tail
+			c.hookDone(ctx)
+		}
+	case hookLate:
+		if m.hook == c.hook {
+			c.hookExpired()
+		}
+	case nextStep:
+		if m.incarnation == c.incarnation && c.toEnd() {
+			c.handle(ctx, c.sendStep(ctx, m.step)...)
+		}
+	case reloadLate:
+		if m.reload == c.reload {
+			c.endReload(&messages.Error{Kind: messages.Timeout, Text: fmt.Sprintf("it has not said that it has reloaded (RELOADING=1, then READY=1) within %v", c.around.config.HookTimeout)})
+			c.flush(ctx)
+		}
 	case look:
 		c.look(ctx, m)
 	case counted:
@@ -248,10 +293,21 @@ func (c *collector) Receive(ctx actor.Context) {
 
 // begin takes over what an actor before this one has left.
 func (c *collector) begin(ctx actor.Context) {
-	if c.process != nil {
+	if c.process != nil || c.hook != nil {
 		c.forceAfter = c.kill
 		c.handle(ctx, lifecycle.Inherited)
-		c.process.Observe(c.listener(ctx))
+		if h := c.hook; h != nil {
+			h.done = func(actor.Context, *hook) []lifecycle.Event {
+				if c.process != nil {
+					return nil
+				}
+				return c.unspawned("its actor had a fault while its pre_start ran", nil)
+			}
+			h.process.Observe(h.listener(ctx))
+		}
+		if c.process != nil {
+			c.process.Observe(c.listener(ctx))
+		}
 		return
 	}
 	c.report(ctx)
@@ -267,8 +323,19 @@ func (c *collector) letGo() {
 	for _, p := range c.pulses() {
 		p.rest()
 	}
+	c.disarmStep()
+	if c.reload != nil {
+		c.reload.disarm()
+	}
+	if c.hook != nil {
+		c.hook.disarm()
+		c.hook.process.Kill()
+	}
 	if c.process != nil {
 		c.process.Kill()
+		if meter := c.options.Meter; meter != nil {
+			meter.Ended(c.id, c.process)
+		}
 	}
 }
 
@@ -308,6 +375,9 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
 		c.confined, c.unmet = n.InForce, n.Unmet
+		if meter := c.options.Meter; meter != nil {
+			meter.Began(c.id, c.incarnation, c.process, c.startedAt)
+		}
 		if c.socket != nil { // what was said before is kept: only now it is known who is of the tree
 			c.socket.Attend(c.process.Holds)
 		}
@@ -318,16 +388,15 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 		for _, limit := range n.Unmet {
 			ctx.Logger().Warn("a limit, or what was to confine it, is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
 		}
-		if c.readiness == config.ReadyExec {
+		if c.readiness == config.ReadyExec && (c.around == nil || len(c.around.config.PostStart) == 0) {
 			c.handle(ctx, lifecycle.Spawned)
 			return
 		}
 		c.unready = true
-		events := []lifecycle.Event{lifecycle.Execed}
-		if c.isReady && c.state == lifecycle.Spawning {
-			events = append(events, lifecycle.Ready)
+		c.handle(ctx, lifecycle.Execed)
+		if c.isReady = c.isReady || c.readiness == config.ReadyExec; c.isReady && c.state == lifecycle.Readying {
+			c.handle(ctx, c.whenReady(ctx)...)
 		}
-		c.handle(ctx, events...)
 	case platform.SpawnFailed:
 		var missing *config.NotFoundError
 		c.permanent = errors.As(n.Err, &missing) || errors.Is(n.Err, fs.ErrNotExist) || errors.Is(n.Err, notify.ErrNotSupported) || errors.Is(n.Err, platform.ErrNotSupported)
@@ -356,19 +425,30 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 // gone takes in that nothing is left of the process, when what it wrote is
 // stored: whoever hears of its end can read why.
 func (c *collector) gone(ctx actor.Context, events ...lifecycle.Event) {
-	switch {
-	case c.recording == nil:
-		c.goneWith(ctx, events)
-		return
-	case c.storing: // Emptied, after an Exited that had said so
+	if c.vacated { // Emptied, after an Exited that had said so
 		return
 	}
-	c.storing = true
+	c.vacated = true
+	if c.recording == nil {
+		c.goneWith(ctx, events)
+		return
+	}
 	root, self, incarnation := ctx.ActorSystem().Root, ctx.Self(), c.incarnation
 	c.recording.Finish(func(e capture.Ending) { root.Send(self, stored{incarnation, e, events}) })
 }
 
 func (c *collector) goneWith(ctx actor.Context, events []lifecycle.Event) {
+	if h := c.hook; h != nil { // none outlives the process but the one after it
+		h.done = func(ctx actor.Context, _ *hook) []lifecycle.Event {
+			c.goneWith(ctx, events)
+			return nil
+		}
+		h.process.Kill()
+		return
+	}
+	if c.part(ctx, events) {
+		return
+	}
 	c.conclude(c.dying)
 	c.handle(ctx, append(events, c.emptied())...)
 }
@@ -392,10 +472,17 @@ func (c *collector) emptied() lifecycle.Event {
 
 // conclude ends the incarnation: from here on there is no process.
 func (c *collector) conclude(e *messages.Exit) {
-	e.Forced, e.Unhealthy = c.forced, c.unhealthy
+	e.Forced, e.Unhealthy, e.Illness = c.forced, c.unhealthy, c.illness
 	c.exit, c.ended = e, true
 	c.confined, c.unmet = nil, nil
-	c.process, c.pid, c.startedAt, c.dying, c.recording, c.storing = nil, 0, time.Time{}, nil, nil, false
+	c.disarmStep()
+	if c.reload != nil {
+		c.endReload(&messages.Error{Kind: messages.InvalidState, State: c.state.Public(), Text: "it ended before it had reloaded"})
+	}
+	if meter := c.options.Meter; meter != nil && c.process != nil {
+		e.LastMinute = meter.Ended(c.id, c.process)
+	}
+	c.process, c.pid, c.startedAt, c.dying, c.recording, c.vacated = nil, 0, time.Time{}, nil, nil, false
 	if c.checks != nil {
 		c.checks.rest()
 		c.checks = nil
@@ -414,7 +501,7 @@ func (c *collector) exitOf(e platform.Exit) *messages.Exit {
 	exit := &messages.Exit{
 		Incarnation: c.incarnation, PID: c.pid,
 		Code: e.Code, CoreDumped: e.Core, OOMKills: e.OOM, At: time.Now(),
-		UserTime: e.UserTime, SystemTime: e.SystemTime, MaxRSS: e.MaxRSS,
+		UserTime: e.UserTime, SystemTime: e.SystemTime, MaxRSS: e.MaxRSS, MemoryPeak: e.MemoryPeak,
 	}
 	if e.Signal != 0 {
 		exit.Signal = e.Signal.Name()
@@ -429,6 +516,14 @@ func (c *collector) expire(ctx actor.Context, event lifecycle.Event) {
 	switch event {
 	case lifecycle.StartExpired:
 		c.unhealthy = fmt.Sprintf("it was not ready within %v", c.startup)
+		if c.isReady {
+			c.unhealthy = fmt.Sprintf("its post_start was not done within %v", c.startup)
+		}
+		c.illness = messages.IllStart
+	case lifecycle.HookExpired:
+		if c.hook != nil {
+			c.hookExpired()
+		}
 	case lifecycle.GraceExpired:
 		c.facts = append(c.facts, messages.StopForced{PID: c.pid, After: c.graceful, Exited: c.dying != nil})
 	case lifecycle.KillExpired:
@@ -453,7 +548,7 @@ func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
 			c.stopTimer()
 		}
 		if !c.state.Alive() && next.Alive() {
-			c.forced, c.permanent, c.unready, c.unhealthy = false, false, false, ""
+			c.forced, c.permanent, c.unready, c.unhealthy, c.illness = false, false, false, "", 0
 		}
 		c.state = next
 		if next == lifecycle.Running || event == lifecycle.Stop || event == lifecycle.Kill {
@@ -475,11 +570,9 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 	case lifecycle.Spawn:
 		return c.spawn(ctx, c.order.run)
 	case lifecycle.Terminate:
-		if err := c.process.Terminate(); err != nil && !errors.Is(err, platform.ErrNotRunning) {
-			ctx.Logger().Warn("a collector cannot be asked to end, and is killed", "collector", c.id, "pid", c.pid, "error", err)
-			return []lifecycle.Event{lifecycle.GraceExpired}
-		}
+		return c.askToEnd(ctx)
 	case lifecycle.Abort:
+		c.cancelHook()
 		if err := c.process.Signal(c.abort, false); err != nil && !errors.Is(err, platform.ErrNotRunning) {
 			ctx.Logger().Warn("a collector that hangs cannot be sent a signal, and is killed", "collector", c.id, "pid", c.pid, "error", err)
 			return []lifecycle.Event{lifecycle.GraceExpired}
@@ -489,8 +582,11 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 			c.process.TerminateOrphans()
 		}
 	case lifecycle.KillTree:
-		if c.state == lifecycle.Killing {
+		if c.state == lifecycle.Killing && !c.parted {
 			c.forced = true
+		}
+		if c.hook != nil {
+			c.hook.process.Kill()
 		}
 		if c.process != nil {
 			c.process.Kill()
@@ -509,6 +605,14 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 		if err := c.process.Signal(c.order.signal, c.order.group); err != nil {
 			c.order.err = failure(err)
 		}
+	case lifecycle.Reconfigure:
+		c.reconfigure(ctx)
+	case lifecycle.Withdraw:
+		if c.hook != nil && c.hook.process.Terminate() != nil {
+			c.hook.process.Kill()
+		}
+	case lifecycle.ArmHook:
+		c.startTimer(ctx, c.around.config.HookTimeout, lifecycle.HookExpired)
 	case lifecycle.ArmGrace:
 		c.startTimer(ctx, c.graceful, lifecycle.GraceExpired)
 	case lifecycle.ArmKill:
@@ -524,6 +628,15 @@ func (c *collector) perform(ctx actor.Context, effect lifecycle.Effect) []lifecy
 	case lifecycle.GiveUp:
 		c.settle(&messages.Error{Kind: messages.TerminateFailed,
 			Text: fmt.Sprintf("process %d was still there %v after it had been killed; nothing is started in its place while it lives", c.pid, c.forceAfter)})
+	}
+	return nil
+}
+
+// asked takes in how it went to ask the process to end.
+func (c *collector) asked(ctx actor.Context, err error) []lifecycle.Event {
+	if err != nil && !errors.Is(err, platform.ErrNotRunning) {
+		ctx.Logger().Warn("a collector cannot be asked to end, and is killed", "collector", c.id, "pid", c.pid, "error", err)
+		return []lifecycle.Event{lifecycle.GraceExpired}
 	}
 	return nil
 }
@@ -563,6 +676,10 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		As:         platform.Identity{User: cfg.User, Group: cfg.UnixGroup, Groups: cfg.SupplementaryGroups},
 	}
 	confine(&spec, cfg)
+	c.parted = false
+	if c.around, err = surround(cfg, spec); err != nil {
+		return refused(err.Error())
+	}
 	if resolve := c.options.Resolve; resolve != nil {
 		spec.Find = func() (string, error) { return resolve(cfg, m.Manager) }
 	}
@@ -589,6 +706,10 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 			return refused("it cannot be given a socket to tell of itself: nobody listens here")
 		}
 		c.tellsOf(ctx, cfg, &spec)
+	}
+	if len(cfg.PreStart) > 0 {
+		c.prepare(ctx, spec)
+		return nil
 	}
 	c.process = c.options.Host.Start(spec, c.listener(ctx))
 	return nil
@@ -720,9 +841,16 @@ func (c *collector) snapshot() messages.Report {
 		Checked: checked, Health: health, HealthReason: reason,
 		ID: c.id, State: c.state.Public(), Incarnation: c.incarnation,
 		PID: c.pid, StartedAt: c.startedAt, Alive: c.state.Alive(),
-		Exit: c.exit, Permanent: c.permanent, Said: c.said, Detail: c.state.String(),
+		Exit: c.exit, Permanent: c.permanent, Said: c.said, Detail: c.detail(),
 		Confinement: c.confined, Unmet: c.unmet,
 	}
+}
+
+func (c *collector) detail() string {
+	if c.hook != nil {
+		return c.state.String() + " (" + c.hook.name + ")"
+	}
+	return c.state.String()
 }
 
 func (c *collector) tell(ctx actor.Context, message any) {

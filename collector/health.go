@@ -161,9 +161,9 @@ func (c *collector) hearAnswer(ctx actor.Context, a answer) {
 		c.flush(ctx)
 		return
 	case changed && a.check == k.readiness && c.readiness == config.ReadyProbe && k.readiness.tally.Passing():
-		c.handle(ctx, c.nowReady()...)
+		c.handle(ctx, c.nowReady(ctx)...)
 	case changed && a.check.tally.Failing() && (a.check == k.startup || a.check == k.liveness && c.endsUnhealthy):
-		c.unhealthy = fmt.Sprintf("its %s probe %s", a.check.name, a.check.tally.Failure())
+		c.unhealthy, c.illness = fmt.Sprintf("its %s probe %s", a.check.name, a.check.tally.Failure()), messages.IllProbe
 		c.handle(ctx, lifecycle.Unhealthy)
 		return
 	default:
@@ -203,6 +203,8 @@ func (c *collector) health() (health messages.Health, reason string, ok bool) {
 		return messages.HealthUnknown, "its liveness probe has not succeeded yet", true
 	case c.activity != nil && c.activity.missed != "":
 		return messages.HealthDegraded, c.activity.missed, true
+	case c.unready && c.isReady:
+		return messages.HealthUnknown, "its post_start is not done yet", true
 	case c.unready:
 		return messages.HealthUnknown, "it has not said yet that it is ready", true
 	}

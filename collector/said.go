@@ -100,14 +100,15 @@ func (c *collector) hearSaid(ctx actor.Context, m notify.Message) {
 	case m.Ready:
 		said.Reloading = false
 	}
+	c.saysReloading(m.Reloading, m.Ready)
 	var events []lifecycle.Event
 	if m.Ready && c.readiness == config.ReadyNotify {
-		events = c.nowReady()
+		events = c.nowReady(ctx)
 	}
 	if m.Watchdog == notify.WatchdogTrigger && c.up() {
 		c.watchdog.missed = "it has told its watchdog that it does not work"
 		if c.endsUnhealthy {
-			c.unhealthy = c.watchdog.missed
+			c.unhealthy, c.illness = c.watchdog.missed, messages.IllHang
 			events = append(events, lifecycle.Hung)
 		}
 	}
@@ -117,9 +118,21 @@ func (c *collector) hearSaid(ctx actor.Context, m notify.Message) {
 	}
 }
 
+// hearBeat takes in a heartbeat that somebody else has passed on.
+func (c *collector) hearBeat(ctx actor.Context, m messages.BeatProcess) {
+	o := order{token: m.Token}
+	if !c.up() {
+		c.answer(o, &messages.Error{Kind: messages.InvalidState, State: c.state.Public(), Text: "no heartbeat is expected of it now"})
+		c.flush(ctx)
+		return
+	}
+	c.answer(o, nil)
+	c.hearSaid(ctx, notify.Message{Heartbeat: true, HasStatus: m.Status != "", Status: m.Status})
+}
+
 // nowReady takes in that the process is ready. It may say so before the host has
 // said that there is one.
-func (c *collector) nowReady() []lifecycle.Event {
+func (c *collector) nowReady(ctx actor.Context) []lifecycle.Event {
 	if c.isReady {
 		return nil
 	}
@@ -127,7 +140,7 @@ func (c *collector) nowReady() []lifecycle.Event {
 	if c.state != lifecycle.Readying {
 		return nil
 	}
-	return []lifecycle.Event{lifecycle.Ready}
+	return c.whenReady(ctx)
 }
 
 // up reports whether the process is to work now.
@@ -253,7 +266,7 @@ func (c *collector) overdue(ctx actor.Context, m late) {
 	p.missed = p.words(silent.Round(time.Millisecond))
 	c.flush(ctx) // whoever follows the health sees why it is ended
 	if c.endsUnhealthy {
-		c.unhealthy = p.missed
+		c.unhealthy, c.illness = p.missed, messages.IllHang
 		c.handle(ctx, p.failed)
 	}
 }

@@ -147,6 +147,29 @@ type Collector struct {
 	// ("SIGINT", "hup"). Empty: SIGTERM. On Windows it is always CTRL_BREAK.
 	StopSignal string
 
+	// StopSequence are the signals that ask it to end, one after the other while it
+	// is still there, in place of StopSignal. Not for Windows.
+	StopSequence []StopStep
+
+	// ReloadSignal has the collector read its configuration again. Empty:
+	// ReloadCommand does, or nothing. With ReloadNotify it says itself when it has, by
+	// RELOADING=1 and then READY=1 (sd_notify), and a reload is answered then.
+	ReloadSignal string
+	ReloadNotify bool
+
+	// The hooks are commands, each a program by its absolute path and its arguments,
+	// that are run around the life of a process: as whom the collector runs, with
+	// its limits, its environment and what the occasion tells (see README). What they
+	// write is output of the collector. Each may take HookTimeout (zero: 30 s), and
+	// what it leaves behind is ended with it. Empty: there is none.
+	PreStart      []string // before the process; if it fails there will be none, which counts as a failed start
+	PostStart     []string // when the process is ready: only then is it up; if it fails, that counts as a crash
+	PreStop       []string // before the process is asked to end
+	PostExit      []string // when nothing is left of the process, however it ended
+	StopCommand   []string // in place of the signals that ask it to end, which follow if it fails
+	ReloadCommand []string // in place of ReloadSignal
+	HookTimeout   time.Duration
+
 	// Group is the group that it is a child of. Empty: the supervisor itself.
 	Group string
 
@@ -216,6 +239,9 @@ type Collector struct {
 	// the file that the secret is in, or "env:NAME". The path in memory is in the
 	// variable that SecretVariable names. They are read at each start.
 	Secrets map[string]string
+
+	// Warn is what use of resources is told of.
+	Warn Warnings
 
 	// Output is what becomes of what it writes.
 	Output Output

@@ -40,7 +40,7 @@ func orNothing(value string) string {
 var inPlace = []string{
 	"AutoRestart", "Restart", "MaxRestarts", "RestartWindow", "BackoffInitial", "BackoffMax", "BackoffReset",
 	"GracefulTimeout", "ForceTimeout", "Autostart", "Kind", "SuccessExitCodes", "NoRestartExitCodes", "RetryFailedAfter",
-	"Group", "Significant", "Requires", "Wants", "After",
+	"Group", "Significant", "Requires", "Wants", "After", "Warn",
 }
 
 // onceOnly are the settings of the process manager that are used when it is
@@ -83,7 +83,10 @@ func DiffManager(before, after ProcessManager) []Difference {
 	return d.found
 }
 
-type differ struct{ found []Difference }
+type differ struct {
+	found   []Difference
+	inPlace bool // all that is looked at now is
+}
 
 func (d *differ) structs(prefix string, before, after reflect.Value) {
 	for i := range before.NumField() {
@@ -92,7 +95,10 @@ func (d *differ) structs(prefix string, before, after reflect.Value) {
 		a, b := before.Field(i), after.Field(i)
 		switch field.Type.Kind() {
 		case reflect.Struct:
+			outside := d.inPlace
+			d.inPlace = outside || slices.Contains(inPlace, field.Name)
 			d.structs(key+".", a, b)
+			d.inPlace = outside
 		case reflect.Map:
 			d.maps(key, a, b)
 		case reflect.Slice:
@@ -127,7 +133,7 @@ func (d *differ) maps(key string, before, after reflect.Value) {
 }
 
 func (d *differ) add(field string, found Difference) {
-	found.InPlace = slices.Contains(inPlace, field)
+	found.InPlace = d.inPlace || slices.Contains(inPlace, field)
 	if slices.Contains(secret, field) {
 		found.Old, found.New = "", ""
 	}

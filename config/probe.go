@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -72,15 +71,7 @@ func (f *findings) probe(key func(parts ...string) string, p Probe, once bool) {
 		}
 	}
 	if p.Exec != nil {
-		switch {
-		case len(p.Exec) == 0 || p.Exec[0] == "":
-			f.add(key("exec"), "", "the program is missing", `write exec = ["/usr/bin/pg_isready", "-q"]`)
-		case !filepath.IsAbs(p.Exec[0]):
-			f.add(key("exec"), p.Exec[0], quote(p.Exec[0])+" is not an absolute path", "PATH is not searched: write the whole path")
-		}
-		for i, arg := range p.Exec {
-			f.noNUL(Element(key("exec"), i), arg)
-		}
+		f.command(key("exec"), "exec", p.Exec)
 	}
 	if p.HTTP != "" {
 		if u, err := url.Parse(p.HTTP); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {

@@ -44,6 +44,8 @@ func (c Collector) needsNotify() string {
 		return `readiness = "notify"`
 	case c.Watchdog > 0:
 		return "watchdog_seconds"
+	case c.ReloadNotify:
+		return "reload_notify = true"
 	case c.Activity.Source == ActivityNotify:
 		return `activity.source = "notify"`
 	}

@@ -40,6 +40,15 @@ func setting(value reflect.Value) (any, bool) {
 	switch v := value.Interface().(type) {
 	case time.Duration:
 		return max(v, 0).Seconds(), true
+	case []StopStep:
+		sequence := []any{}
+		for i, step := range v {
+			if i > 0 {
+				sequence = append(sequence, step.After.Seconds())
+			}
+			sequence = append(sequence, step.Signal)
+		}
+		return sequence, true
 	case Switch:
 		return v == On, v != Unsaid
 	}

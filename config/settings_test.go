@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -32,5 +33,12 @@ func TestSettingsAreWrittenAsInAFile(t *testing.T) {
 	}
 	if _, err := json.Marshal(all); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestASequenceIsShownAsItStandsInAFile(t *testing.T) {
+	c := Collector{StopSequence: []StopStep{{Signal: "INT"}, {Signal: "TERM", After: 2500 * time.Millisecond}}}
+	if got := fmt.Sprint(Settings(c)["stop_sequence"]); got != "[INT 2.5 TERM]" {
+		t.Errorf("got %s", got)
 	}
 }

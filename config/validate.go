@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"runtime"
@@ -44,7 +45,7 @@ func (c Config) Validate() error {
 	var f findings
 	f.processManager(c.ProcessManager)
 	for _, id := range sorted(c.Collectors) {
-		f.collector(id, c.Collectors[id])
+		f.collector(id, c.Collectors[id], c.ProcessManager)
 	}
 	f.groups(c)
 	f.dependencies(c)
@@ -67,7 +68,7 @@ func (pm ProcessManager) Validate() error {
 // "collectors.web.max_restarts", or nil. Defaults need not be filled in.
 func (c Collector) Validate(id string) error {
 	var f findings
-	f.collector(id, c)
+	f.collector(id, c, ProcessManager{})
 	return f.problems.err()
 }
 
@@ -150,7 +151,7 @@ func (f *findings) processManager(pm ProcessManager) {
 	}
 }
 
-func (f *findings) collector(id string, c Collector) {
+func (f *findings) collector(id string, c Collector, pm ProcessManager) {
 	key := func(parts ...string) string { return Key(append([]string{"collectors", id}, parts...)...) }
 
 	if fault := nameFault(id); fault != "" {
@@ -197,6 +198,7 @@ func (f *findings) collector(id string, c Collector) {
 		f.add(key("restart"), string(c.Restart), `restart = "always" contradicts kind = "task": a task would never be done`, `use "on-failure"`, key("kind"))
 	}
 	f.health(key, c)
+	f.hooks(key, c, cmp.Or(c.GracefulTimeout, pm.WithDefaults().DefaultGracefulTimeout))
 	f.exitCodes(key("success_exit_codes"), c.SuccessExitCodes)
 	f.exitCodes(key("no_restart_exit_codes"), c.NoRestartExitCodes)
 	f.time(key("retry_failed_after_seconds"), c.RetryFailedAfter)
@@ -216,6 +218,7 @@ func (f *findings) collector(id string, c Collector) {
 	f.backoff(key, c)
 	f.limits(key, c.ResourceLimits)
 	f.confinement(key, c)
+	f.warnings(key, c)
 
 	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
 	if c.StopSignal != "" {

@@ -42,6 +42,16 @@ type SignalProcess struct {
 	Group  bool
 }
 
+// ReloadProcess has the process read its configuration again. The outcome comes
+// when it has, as far as that can be told.
+type ReloadProcess struct{ Token uint64 }
+
+// BeatProcess is a heartbeat of the process, by whoever may speak for it.
+type BeatProcess struct {
+	Token  uint64
+	Status string // in its own words; empty: as it was
+}
+
 // Outcome answers an order.
 type Outcome struct {
 	Token uint64

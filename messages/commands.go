@@ -59,6 +59,18 @@ type (
 		Group  bool
 	}
 
+	// ReloadCollector has a running collector read its own configuration again, by
+	// its reload_signal or reload_command. The reply comes when it has, where it
+	// says so; else when it has been told to.
+	ReloadCollector struct{ ID string }
+
+	// SendHeartbeat is a sign of life of a running collector, as READY=1 or
+	// WATCHDOG=1 would be. After the first one more are expected.
+	SendHeartbeat struct {
+		ID     string
+		Status string // what it does, in its own words; empty: as it was
+	}
+
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
 	RemoveCollector struct{ ID string }
 
@@ -141,6 +153,12 @@ type (
 
 	// SignalReply says that the signal was sent.
 	SignalReply struct{ ID string }
+
+	// ReloadReply says that it has read its configuration again.
+	ReloadReply struct{ ID string }
+
+	// HeartbeatReply says that it was heard.
+	HeartbeatReply struct{ ID string }
 
 	// RemoveReply says that the collector is not known any more.
 	RemoveReply struct{ ID string }
@@ -235,6 +253,8 @@ func (RestartCollector) answeredBy(RestartReply) {}
 func (PauseCollector) answeredBy(PauseReply)     {}
 func (ResumeCollector) answeredBy(ResumeReply)   {}
 func (SignalCollector) answeredBy(SignalReply)   {}
+func (ReloadCollector) answeredBy(ReloadReply)   {}
+func (SendHeartbeat) answeredBy(HeartbeatReply)  {}
 func (RemoveCollector) answeredBy(RemoveReply)   {}
 func (ResetCollector) answeredBy(ResetReply)     {}
 func (Shutdown) answeredBy(ShutdownReply)        {}
@@ -254,7 +274,7 @@ func (Unsubscribe) answeredBy(SubscribeReply)    {}
 // Changes reports whether a command changes something, or only asks.
 func Changes(command any) bool {
 	switch c := command.(type) {
-	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, RemoveCollector, ResetCollector, Shutdown:
+	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, ReloadCollector, RemoveCollector, ResetCollector, Shutdown:
 		return true
 	case ApplyConfig:
 		return !c.DryRun
@@ -280,6 +300,10 @@ func Subject(command any) (op, id string) {
 		return "resume", c.ID
 	case SignalCollector:
 		return "signal", c.ID
+	case ReloadCollector:
+		return "reload", c.ID
+	case SendHeartbeat:
+		return "heartbeat", c.ID
 	case RemoveCollector:
 		return "remove", c.ID
 	case ResetCollector:
@@ -290,6 +314,8 @@ func Subject(command any) (op, id string) {
 		return "health", c.ID
 	case InspectCollector:
 		return "inspect", c.ID
+	case GetUsage:
+		return "usage", ""
 	case RecordDenial:
 		return "record denial", c.ID
 	case ApplyConfig, ReloadConfig:
@@ -481,9 +507,10 @@ type Exit struct {
 	Forced      bool      // it was asked to end, and had to be killed
 	At          time.Time // when it ended
 	Ran         time.Duration
-	SpawnError  string // why there was no process, if that is what happened
-	Fault       string // what went wrong in Proctor itself, if that ended it
-	Unhealthy   string // why it was ended without being asked for, if it did not work
+	SpawnError  string  // why there was no process, if that is what happened
+	Fault       string  // what went wrong in Proctor itself, if that ended it
+	Unhealthy   string  // why it was ended without being asked for, if it did not work
+	Illness     Illness // of what kind that is
 
 	// Tail is the last lines that it wrote, long ones cut, the oldest first, where
 	// its output is captured.
@@ -492,7 +519,15 @@ type Exit struct {
 	// What it used, as far as the system tells.
 	UserTime   time.Duration
 	SystemTime time.Duration
-	MaxRSS     int64 // bytes
+	MaxRSS     int64 // bytes, of its largest process
+
+	// MemoryPeak is the most that all its processes had together, in bytes, where a
+	// cgroup tells; else 0.
+	MemoryPeak int64
+
+	// LastMinute is what it used then, the oldest first, if somebody had it looked at
+	// (config.Warnings). It is for who records how processes end: it does not travel.
+	LastMinute []Usage
 }
 
 // Success reports whether the process ran and ended by itself with code 0.

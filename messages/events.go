@@ -40,10 +40,13 @@ type (
 		NextRestart time.Time
 	}
 
-	// Exited says how a process ended. Expected is set if it was asked to.
+	// Exited says how a process ended. Expected is set if it was asked to; then
+	// Because says why, where nobody has asked for that: it went with what it
+	// requires, or with its group.
 	Exited struct {
 		Exit     Exit
 		Expected bool
+		Because  string
 	}
 
 	// RestartScheduled says that a process is going to be replaced, after how
@@ -134,6 +137,14 @@ type (
 	// is not done, and why. Each kind is told once a process.
 	NotifyRefused struct{ Reason string }
 
+	// Reloaded says that the collector has read its configuration again.
+	Reloaded struct{}
+
+	// HookFailed says that a command around the life of the process, named by its
+	// key in a configuration file, did not do what it should: Reason says why. What
+	// is told as a failed start or a crash is not told here.
+	HookFailed struct{ Hook, Reason string }
+
 	// Lost stands in the place of events that a slow subscriber missed.
 	Lost struct{ Count uint64 }
 )
@@ -156,6 +167,8 @@ func (Audited) fact()          {}
 func (OutputLost) fact()       {}
 func (OutputStored) fact()     {}
 func (NotifyRefused) fact()    {}
+func (Reloaded) fact()         {}
+func (HookFailed) fact()       {}
 func (Lost) fact()             {}
 
 // String describes how a process ended in words: "exit code 3", "signal

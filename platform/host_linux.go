@@ -52,6 +52,11 @@ type host struct {
 	// loop would take what is being started for an orphan.
 	forking sync.RWMutex
 
+	// Held for reading while somebody looks at what is used, which takes the
+	// descriptors of the cgroups; blind is set before they are closed.
+	looking sync.RWMutex
+	blind   bool
+
 	starts   *queue[*process]
 	children chan os.Signal
 	workers  sync.WaitGroup
@@ -361,6 +366,9 @@ func (h *host) close() error {
 	h.mu.Lock()
 	h.shut = true
 	h.mu.Unlock()
+	h.looking.Lock()
+	h.blind = true
+	h.looking.Unlock()
 	var err error
 	if gaveUp {
 		err = h.abandon()

@@ -399,16 +399,9 @@ func (p *process) result() Exit {
 	if windows.GetProcessTimes(p.handle, &created, &ended, &kernel, &user) == nil {
 		e.UserTime, e.SystemTime = ticks(user), ticks(kernel)
 	}
-	var mem struct {
-		size, pageFaults                 uint32
-		peakWorkingSet, workingSet       uintptr
-		peakPagedPool, pagedPool         uintptr
-		peakNonPagedPool, nonPagedPool   uintptr
-		pagefileUsage, peakPagefileUsage uintptr
-	}
-	mem.size = uint32(unsafe.Sizeof(mem))
-	if ok, _, _ := procGetProcessMemoryInfo.Call(uintptr(p.handle), uintptr(unsafe.Pointer(&mem)), uintptr(mem.size)); ok != 0 {
-		e.MaxRSS = int64(mem.peakWorkingSet)
+	var memory memoryCounters
+	if memory.read(p.handle) {
+		e.MaxRSS = int64(memory.peakWorkingSet)
 	}
 	return e
 }

@@ -49,6 +49,19 @@ func (t *cgroupTree) oomKills(r *procReader, leaf string) int {
 	return 0
 }
 
+// memoryPeak is the most that a leaf has had, 0 if that is not known: Linux tells
+// since 5.19.
+func (t *cgroupTree) memoryPeak(r *procReader, leaf string) int64 {
+	if !t.controllers["memory"] {
+		return 0
+	}
+	text, err := r.read(t.path() + "/" + leaf + "/memory.peak")
+	if err != nil {
+		return 0
+	}
+	return int64(decimal(text))
+}
+
 func anySet(settings []setting) bool {
 	for _, l := range settings {
 		if l.set {

@@ -216,6 +216,7 @@ func (h *host) settle(p *process) {
 		p.told = true
 		if p.leaf != "" {
 			p.exit.OOM = h.cgroups.oomKills(&h.reader, p.leaf)
+			p.exit.MemoryPeak = h.cgroups.memoryPeak(&h.reader, p.leaf)
 		}
 		p.write(Notice{Kind: Exited, PID: p.pid, Exit: p.exit, Empty: empty})
 		p.tell()

@@ -56,6 +56,7 @@ func (s *supervisor) start(ctx actor.Context, m messages.StartCollector) {
 			c = s.add(ctx, m.ID, cfg)
 		}
 		c.config = cfg.WithDefaults(m.ID, s.manager)
+		s.warn(ctx, c)
 		s.stale = true
 	}
 	c.origin = s.asking.origin
@@ -202,6 +203,28 @@ func (s *supervisor) pass(ctx actor.Context, op, id string, order func(token uin
 	ctx.Request(c.pid, order(token))
 }
 
+// reloadCollector has a collector read its own configuration again.
+func (s *supervisor) reloadCollector(ctx actor.Context, id string) {
+	if c := s.children[id]; c != nil && !c.config.CanReload() {
+		s.respond(ctx, &messages.Error{Op: "reload", ID: id, Kind: messages.InvalidConfig,
+			Text: "it has neither reload_signal nor reload_command, so nothing is known that would have it reload; set one of them, or restart it"})
+		return
+	}
+	s.pass(ctx, "reload", id, func(token uint64) any { return messages.ReloadProcess{Token: token} })
+}
+
+// maxSaid is how long what a heartbeat says may be, in bytes.
+const maxSaid = 4096
+
+func (s *supervisor) heartbeat(ctx actor.Context, m messages.SendHeartbeat) {
+	if len(m.Status) > maxSaid {
+		s.respond(ctx, &messages.Error{Op: "heartbeat", ID: m.ID, Kind: messages.InvalidConfig,
+			Text: fmt.Sprintf("its status has %d bytes, and may have %d; say less", len(m.Status), maxSaid)})
+		return
+	}
+	s.pass(ctx, "heartbeat", m.ID, func(token uint64) any { return messages.BeatProcess{Token: token, Status: m.Status} })
+}
+
 func (s *supervisor) remove(ctx actor.Context, m messages.RemoveCollector) {
 	c := s.find(ctx, "remove", m.ID)
 	if c == nil {
@@ -230,6 +253,7 @@ func (s *supervisor) drop(ctx actor.Context, c *child) {
 	s.landed(c)
 	s.stopped(ctx, c)
 	s.refuse(ctx, slices.Collect(maps.Values(c.others)), c.id, messages.Error{Kind: messages.InvalidState, State: c.state(), Text: "it ended, and was removed"})
+	s.unwarn(c)
 	delete(s.children, c.id)
 	s.stale = true
 	ctx.Stop(c.pid)

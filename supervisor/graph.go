@@ -97,6 +97,10 @@ func (s *supervisor) toGroup(ctx actor.Context) bool {
 				return messages.SignalProcess{Token: token, Signal: m.Signal, Group: m.Group}
 			})
 		})
+	case messages.ReloadCollector:
+		s.forGroup(ctx, id, func(c *child) bool { return c.state() == messages.Running && c.config.CanReload() },
+			&messages.Error{Kind: messages.InvalidState, Text: "none of its collectors runs and has a reload_signal or a reload_command"},
+			messages.ReloadReply{ID: id}, func(id string) { s.reloadCollector(ctx, id) })
 	case messages.ResetCollector:
 		s.begins(id)
 		s.forGroup(ctx, id, func(c *child) bool { return true }, nil, messages.ResetReply{ID: id},

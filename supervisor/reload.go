@@ -211,8 +211,10 @@ func (s *supervisor) prepare(ctx actor.Context, ch *change, declared config.Coll
 		before := c.config
 		ch.before = &before
 		c.config = ch.after
+		s.warn(ctx, c)
 	default:
 		c.config = ch.after
+		s.warn(ctx, c)
 	}
 }
 
@@ -320,6 +322,7 @@ func (s *supervisor) rollBack(ctx actor.Context, c *child, failure *messages.Err
 		c.failed = nil
 	}
 	c.config, s.stale = *ch.before, true
+	s.warn(ctx, c)
 	// The next reload of the same file tries again.
 	old := *ch.before
 	c.declared = &old

@@ -52,6 +52,9 @@ type Options struct {
 	Instance string
 	PID      int
 
+	// Meter, if set, finds out what collectors use. Nil: nothing is known of that.
+	Meter Meter
+
 	// Random returns numbers in [0, 1), for the jitter of delays. Nil: random ones.
 	Random func() float64
 }
@@ -69,7 +72,7 @@ func Props(o Options) *actor.Props {
 	l.stale = true
 	mailbox := actor.Unbounded()
 	return actor.PropsFromProducer(func() actor.Actor {
-		s := &supervisor{options: o, ledger: l, waiters: map[string][]*child{}, enders: map[string][]*child{}, launching: map[*child]bool{}}
+		s := &supervisor{options: o, ledger: l, waiters: map[string][]*child{}, enders: map[string][]*child{}, launching: map[*child]bool{}, measuring: map[uint64]usageQuestion{}}
 		s.mode.Become(s.serving)
 		return s
 	}, actor.WithSupervisor(stopOnPanic), actor.WithMailbox(func() actor.Mailbox {
@@ -88,6 +91,7 @@ type ledger struct {
 	seq         uint64 // of the last event
 	starts      uint64 // counts them, for the order of the shutdown
 	spawned     uint64 // counts the children's actors, whose names must differ
+	asked       uint64 // counts the questions to the meter, whose answers may come late
 	subscribers []*actor.PID
 	begun       bool                        // all that the configuration names is known
 	first       map[string]config.Collector // what it names, until then
@@ -117,6 +121,8 @@ type supervisor struct {
 	asking   one       // whose command is being handled; zero once it is answered, or waits
 	shutdown *shutdown // nil: none is under way, or was
 	reload   *reload   // nil: none is under way
+
+	measuring map[uint64]usageQuestion // what the meter was asked
 
 	// Who waits to start, and who waits to be ended, by what for; and what they
 	// are to look at again when the message under way has been handled.
@@ -163,7 +169,7 @@ func (retry) IgnoreDeadLetterLogging() {}
 func (s *supervisor) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Restarting, *actor.Stopping: // whoever was being answered still has to be
-	case messages.Report, messages.Outcome, due, retry, proven, holdOver, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
+	case messages.Report, messages.Outcome, due, retry, proven, holdOver, measured, crossed, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
 	default:
 		s.asking = asked(ctx)
 	}
@@ -191,6 +197,10 @@ func (s *supervisor) serving(ctx actor.Context) {
 		s.pass(ctx, "signal", m.ID, func(token uint64) any {
 			return messages.SignalProcess{Token: token, Signal: m.Signal, Group: m.Group}
 		})
+	case messages.ReloadCollector:
+		s.reloadCollector(ctx, m.ID)
+	case messages.SendHeartbeat:
+		s.heartbeat(ctx, m)
 	case messages.RemoveCollector:
 		s.remove(ctx, m)
 	case messages.ResetCollector:
@@ -212,6 +222,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		if c := s.find(ctx, "inspect", m.ID); c != nil {
 			s.respond(ctx, s.inspect(c))
 		}
+	case messages.GetUsage:
+		s.usage(ctx, m)
 	case messages.GetGraph:
 		s.respond(ctx, s.graph())
 	case messages.GetSupervisor:
@@ -242,6 +254,10 @@ func (s *supervisor) serving(ctx actor.Context) {
 		s.proved(ctx, m)
 	case holdOver:
 		s.holdOver(m)
+	case measured:
+		s.measured(ctx, m)
+	case crossed:
+		s.crossed(ctx, m)
 
 	case *actor.Started:
 		s.begin(ctx)
@@ -289,6 +305,7 @@ func (s *supervisor) begin(ctx actor.Context) {
 		c.inherit()
 		c.revive = c.wanted
 		s.spawnChild(ctx, c)
+		s.warn(ctx, c)
 		s.publish(ctx, c, messages.Crashed{Reason: "the supervisor had a fault and was made anew"})
 	}
 	if s.begun {
@@ -320,12 +337,17 @@ func (s *supervisor) abandon(ctx actor.Context, why string) {
 	}
 	for _, c := range s.children {
 		c.forget()
+		s.unwarn(c)
 		fail(c.callers())
 		c.starts, c.stops, c.restarts, c.others = nil, nil, nil, nil
 	}
 	if s.shutdown != nil {
 		fail(s.shutdown.callers)
 		s.shutdown = nil
+	}
+	for question, q := range s.measuring {
+		fail([]one{q.caller})
+		delete(s.measuring, question)
 	}
 	if s.reload != nil {
 		fail([]one{s.reload.caller})
@@ -344,6 +366,7 @@ func (s *supervisor) add(ctx actor.Context, id string, cfg config.Collector) *ch
 	s.children[id] = c
 	s.stale = true
 	s.touch(id)
+	s.warn(ctx, c)
 	s.spawnChild(ctx, c)
 	s.publish(ctx, c, messages.Added{Type: c.config.Type})
 	return c

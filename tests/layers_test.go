@@ -25,12 +25,13 @@ var layers = map[string][]string{
 	"collector/capture/forward": {"collector/capture", "platform"},
 	"collector/probe":           {"config", "platform"},
 	"collector/notify":          {},
+	"collector/meter":           {"config", "messages", "platform"},
 	"collector":                 {"collector/capture", "collector/lifecycle", "collector/notify", "collector/probe", "config", "messages", "platform"},
 	"supervisor/restart":        {"config"},
 	"supervisor/strategy":       {"config", "supervisor/restart"},
 	"supervisor":                {"config", "messages", "supervisor/restart", "supervisor/strategy"}, // never collector: they only talk
 	"actors/runs":               {"config", "messages"},
-	"actors":                    {"actors/runs", "collector", "collector/capture", "collector/capture/forward", "collector/notify", "collector/probe", "config", "messages", "platform", "supervisor"},
+	"actors":                    {"actors/runs", "collector", "collector/capture", "collector/capture/forward", "collector/meter", "collector/notify", "collector/probe", "config", "messages", "platform", "supervisor"},
 	"actors/control/proctorv1":  {}, // generated
 	"actors/control":            {"actors", "actors/control/proctorv1", "collector/capture", "config", "config/toml", "messages"},
 	"cmd/internal/jsonlines":    {},
@@ -50,6 +51,7 @@ var forbidden = map[string]map[string]string{
 	"config":              {"github.com/asynkron/protoactor-go/": "settings know no actors", "github.com/pelletier/go-toml/": "reading files is config/toml's"},
 	"collector/lifecycle": {"github.com/asynkron/protoactor-go/": "it is a function", "os": "it is a function", "time": "it reads no clock", "sync": "it is a function"},
 	"collector/capture":   {"github.com/asynkron/protoactor-go/": "it knows no actors", "github.com/rs/zerolog": "it tells its owner"},
+	"collector/meter":     {"github.com/asynkron/protoactor-go/": "it is told things, and knows no actors", "github.com/rs/zerolog": "it tells its owner"},
 	"collector/notify":    {"github.com/asynkron/protoactor-go/": "it knows no actors", "github.com/rs/zerolog": "it tells its owner"},
 	"supervisor/restart":  {"github.com/asynkron/protoactor-go/": "it is arithmetic", "os": "it is arithmetic", "math/rand/v2": "its dice are given to it", "sync": "it is arithmetic"},
 	"collector":           {"sync": "state belongs to the mailbox", "os/exec": "that is platform's", "syscall": "that is platform's", "golang.org/x/sys/": "that is platform's"},

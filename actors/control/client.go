@@ -162,6 +162,10 @@ func (c *Client) call(ctx context.Context, request proto.Message) (proto.Message
 		return c.rpc.ResumeCollector(ctx, q)
 	case *pb.SignalCollectorRequest:
 		return c.rpc.SignalCollector(ctx, q)
+	case *pb.ReloadCollectorRequest:
+		return c.rpc.ReloadCollector(ctx, q)
+	case *pb.SendHeartbeatRequest:
+		return c.rpc.SendHeartbeat(ctx, q)
 	case *pb.RemoveCollectorRequest:
 		return c.rpc.RemoveCollector(ctx, q)
 	case *pb.ResetCollectorRequest:
@@ -174,6 +178,8 @@ func (c *Client) call(ctx context.Context, request proto.Message) (proto.Message
 		return c.rpc.ListCollectors(ctx, q)
 	case *pb.CheckHealthRequest:
 		return c.rpc.CheckHealth(ctx, q)
+	case *pb.GetUsageRequest:
+		return c.rpc.GetUsage(ctx, q)
 	case *pb.InspectCollectorRequest:
 		return c.rpc.InspectCollector(ctx, q)
 	case *pb.GetSupervisorRequest:

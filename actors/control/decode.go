@@ -51,6 +51,10 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.PauseCollector{ID: m.Id}
 	case *pb.ResumeCollectorRequest:
 		return messages.ResumeCollector{ID: m.Id}
+	case *pb.ReloadCollectorRequest:
+		return messages.ReloadCollector{ID: m.Id}
+	case *pb.SendHeartbeatRequest:
+		return messages.SendHeartbeat{ID: m.Id, Status: m.Status}
 	case *pb.SignalCollectorRequest:
 		return messages.SignalCollector{ID: m.Id, Signal: m.Signal, Group: m.Group}
 	case *pb.RemoveCollectorRequest:
@@ -67,6 +71,15 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.CheckHealth{ID: m.Id}
 	case *pb.InspectCollectorRequest:
 		return messages.InspectCollector{ID: m.Id}
+	case *pb.GetUsageRequest:
+		for i, id := range m.Ids {
+			if len(id) > maxID {
+				d.problem(config.Element("ids", i), short(id), fmt.Sprintf("it has %d bytes; an id has 1 to 64", len(id)), "")
+			}
+		}
+		return messages.GetUsage{IDs: m.Ids, Full: m.Full, Rate: m.Rate}
+	case *pb.GetUsageResponse:
+		return decodeUsageReply(m)
 	case *pb.GetSupervisorRequest:
 		return messages.GetSupervisor{}
 	case *pb.GetGraphRequest:
@@ -115,6 +128,10 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.PauseReply{ID: m.Id}
 	case *pb.ResumeCollectorResponse:
 		return messages.ResumeReply{ID: m.Id}
+	case *pb.ReloadCollectorResponse:
+		return messages.ReloadReply{ID: m.Id}
+	case *pb.SendHeartbeatResponse:
+		return messages.HeartbeatReply{ID: m.Id}
 	case *pb.SignalCollectorResponse:
 		return messages.SignalReply{ID: m.Id}
 	case *pb.RemoveCollectorResponse:
@@ -292,18 +309,29 @@ func (d *decoder) collector(id string, c *pb.CollectorConfig) config.Collector {
 		Autostart:        c.Autostart,
 		User:             c.User, UnixGroup: c.UnixGroup, SupplementaryGroups: decodeList(c.SupplementaryGroups), ResourceLimits: d.limits(key("resource_limits"), c.ResourceLimits),
 		Readiness: config.Readiness(c.Readiness), StartupTimeout: d.seconds(key("startup_timeout_seconds"), c.StartupTimeoutSeconds),
-		Activity: d.activity(key("activity"), c.Activity),
+		Activity: d.activity(key("activity"), c.Activity), Warn: d.warnings(key("warn"), c.Warn),
 		Liveness: d.probe(key("liveness"), c.Liveness), ReadinessProbe: d.probe(key("readiness_probe"), c.ReadinessProbe),
 		StartupProbe: d.probe(key("startup_probe"), c.StartupProbe), RestartOnUnhealthy: decodeSwitch(c.RestartOnUnhealthy),
 		ReadinessFD: d.count(key("readiness_fd"), c.ReadinessFd), ReadinessPattern: c.ReadinessPattern, Notify: decodeSwitch(c.Notify),
 		Watchdog: d.seconds(key("watchdog_seconds"), c.WatchdogSeconds), WatchdogSignal: c.WatchdogSignal,
 		Group: c.Group, Significant: c.Significant,
+		StopSequence: d.sequence(key("stop_sequence"), c.StopSequence), ReloadSignal: c.ReloadSignal, ReloadNotify: c.ReloadNotify,
+		PreStart: c.PreStart, PostStart: c.PostStart, PreStop: c.PreStop, PostExit: c.PostExit,
+		StopCommand: c.StopCommand, ReloadCommand: c.ReloadCommand, HookTimeout: d.seconds(key("hook_timeout_seconds"), c.HookTimeoutSeconds),
 		Requires: decodeDependencies(c.Requires), Wants: c.Wants, After: decodeDependencies(c.After),
 		Umask: c.Umask, Capabilities: decodeList(c.Capabilities), NoNewPrivileges: decodeSwitch(c.NoNewPrivileges), RootDirectory: c.RootDirectory,
 		ReadOnlyPaths: c.ReadOnlyPaths, ReadWritePaths: c.ReadWritePaths, InaccessiblePaths: c.InaccessiblePaths,
 		PrivateTmp: c.PrivateTmp, Seccomp: c.Seccomp, BinarySHA256: c.BinarySha256, ConfinementRequired: decodeSwitch(c.ConfinementRequired),
 		KeepFds: counts(c.KeepFds), Secrets: c.Secrets,
 	}
+}
+
+func (d *decoder) sequence(key string, steps []*pb.StopStep) []config.StopStep {
+	var out []config.StopStep
+	for i, s := range steps {
+		out = append(out, config.StopStep{Signal: s.GetSignal(), After: d.seconds(config.Element(key, i), s.GetAfterSeconds())})
+	}
+	return out
 }
 
 func decodeDependencies(list []*pb.Dependency) []config.Dependency {
@@ -350,6 +378,16 @@ func (d *decoder) activity(at string, a *pb.Activity) config.Activity {
 		Source: config.ActivitySource(a.GetSource()), URL: a.GetUrl(), Metric: a.GetMetric(),
 		MaxSilence: d.seconds(at+".max_silence_seconds", a.GetMaxSilenceSeconds()), MinPerMinute: d.count(at+".min_per_minute", a.GetMinPerMinute()),
 		RestartOnSilence: a.GetRestartOnSilence(),
+	}
+}
+
+func (d *decoder) warnings(at string, w *pb.UsageWarnings) config.Warnings {
+	if w == nil {
+		return config.Warnings{}
+	}
+	return config.Warnings{
+		MemoryPercent: d.count(at+".memory_percent", w.MemoryPercent), CPUPercent: d.count(at+".cpu_percent", w.CpuPercent),
+		TasksPercent: d.count(at+".tasks_percent", w.TasksPercent), For: d.optionalSeconds(at+".for_seconds", w.ForSeconds, config.None),
 	}
 }
 
@@ -432,8 +470,8 @@ func (d *decoder) exit(e *pb.Exit) *messages.Exit {
 	return &messages.Exit{
 		Incarnation: e.Incarnation, PID: int(e.Pid), Code: code, Signal: e.Signal, CoreDumped: e.CoreDumped, Forced: e.Forced,
 		At: decodeTime(e.At), Ran: fromSeconds(e.RanSeconds), SpawnError: e.SpawnError, Fault: e.Fault, Tail: e.Tail,
-		UserTime: fromSeconds(e.UserTimeSeconds), SystemTime: fromSeconds(e.SystemTimeSeconds), MaxRSS: e.MaxRssBytes,
-		OOMKills: int(e.OomKills), Unhealthy: e.Unhealthy,
+		UserTime: fromSeconds(e.UserTimeSeconds), SystemTime: fromSeconds(e.SystemTimeSeconds), MaxRSS: e.MaxRssBytes, MemoryPeak: e.MemoryPeakBytes,
+		OOMKills: int(e.OomKills), Unhealthy: e.Unhealthy, Illness: messages.Illness(max(0, min(e.Illness, messages.NumIllnesses-1))),
 	}
 }
 
@@ -547,7 +585,7 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 		e.Fact = messages.StateChanged{From: state(s.GetFrom()), To: state(s.GetTo()), PID: int(s.GetPid()), Reason: s.GetReason(), NextRestart: decodeTime(s.GetNextRestart())}
 	case *pb.Event_Exited:
 		exit := cmp.Or(d.exit(f.Exited.GetExit()), &messages.Exit{})
-		e.Fact = messages.Exited{Exit: *exit, Expected: f.Exited.GetExpected()}
+		e.Fact = messages.Exited{Exit: *exit, Expected: f.Exited.GetExpected(), Because: f.Exited.GetBecause()}
 	case *pb.Event_RestartScheduled:
 		r := f.RestartScheduled
 		e.Fact = messages.RestartScheduled{Cause: r.GetCause(), After: fromSeconds(r.GetAfterSeconds()), At: decodeTime(r.GetAt()),
@@ -574,8 +612,22 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 	case *pb.Event_HealthChanged:
 		h := f.HealthChanged
 		e.Fact = messages.HealthChanged{From: health(h.GetFrom()), To: health(h.GetTo()), Reason: h.GetReason()}
+	case *pb.Event_Reloaded:
+		e.Fact = messages.Reloaded{}
+	case *pb.Event_HookFailed:
+		e.Fact = messages.HookFailed{Hook: f.HookFailed.GetHook(), Reason: f.HookFailed.GetReason()}
 	case *pb.Event_NotifyRefused:
 		e.Fact = messages.NotifyRefused{Reason: f.NotifyRefused.GetReason()}
+	case *pb.Event_UsageHigh:
+		u := f.UsageHigh
+		e.Fact = messages.UsageHigh{
+			Resource: u.GetResource(), Percent: u.GetPercent(), Threshold: int(u.GetThreshold()), Used: u.GetUsed(), Limit: u.GetLimit(), For: fromSeconds(u.GetForSeconds()),
+		}
+	case *pb.Event_UsageNormal:
+		u := f.UsageNormal
+		e.Fact = messages.UsageNormal{
+			Resource: u.GetResource(), Percent: u.GetPercent(), Threshold: int(u.GetThreshold()), Lasted: fromSeconds(u.GetLastedSeconds()), Ended: u.GetEnded(),
+		}
 	case *pb.Event_GroupRestarting:
 		g := f.GroupRestarting
 		e.Fact = messages.GroupRestarting{

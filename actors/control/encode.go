@@ -38,6 +38,10 @@ func encode(message any) proto.Message {
 		return &pb.PauseCollectorRequest{Id: m.ID}
 	case messages.ResumeCollector:
 		return &pb.ResumeCollectorRequest{Id: m.ID}
+	case messages.ReloadCollector:
+		return &pb.ReloadCollectorRequest{Id: m.ID}
+	case messages.SendHeartbeat:
+		return &pb.SendHeartbeatRequest{Id: m.ID, Status: m.Status}
 	case messages.SignalCollector:
 		return &pb.SignalCollectorRequest{Id: m.ID, Signal: m.Signal, Group: m.Group}
 	case messages.RemoveCollector:
@@ -54,6 +58,10 @@ func encode(message any) proto.Message {
 		return &pb.CheckHealthRequest{Id: m.ID}
 	case messages.InspectCollector:
 		return &pb.InspectCollectorRequest{Id: m.ID}
+	case messages.GetUsage:
+		return &pb.GetUsageRequest{Ids: texts(m.IDs), Full: m.Full, Rate: m.Rate}
+	case messages.UsageReply:
+		return encodeUsageReply(m)
 	case messages.GetSupervisor:
 		return &pb.GetSupervisorRequest{}
 	case messages.GetGraph:
@@ -75,6 +83,10 @@ func encode(message any) proto.Message {
 		return &pb.PauseCollectorResponse{Id: text(m.ID)}
 	case messages.ResumeReply:
 		return &pb.ResumeCollectorResponse{Id: text(m.ID)}
+	case messages.ReloadReply:
+		return &pb.ReloadCollectorResponse{Id: text(m.ID)}
+	case messages.HeartbeatReply:
+		return &pb.SendHeartbeatResponse{Id: text(m.ID)}
 	case messages.SignalReply:
 		return &pb.SignalCollectorResponse{Id: text(m.ID)}
 	case messages.RemoveReply:
@@ -245,18 +257,29 @@ func encodeCollector(c config.Collector) *pb.CollectorConfig {
 		RetryFailedAfterSeconds: c.RetryFailedAfter.Seconds(), Autostart: c.Autostart,
 		User: text(c.User), UnixGroup: text(c.UnixGroup), SupplementaryGroups: encodeList(c.SupplementaryGroups), ResourceLimits: encodeLimits(c.ResourceLimits),
 		Readiness: text(string(c.Readiness)), StartupTimeoutSeconds: c.StartupTimeout.Seconds(),
-		Activity: encodeActivity(c.Activity),
+		Activity: encodeActivity(c.Activity), Warn: encodeWarnings(c.Warn),
 		Liveness: encodeProbe(c.Liveness), ReadinessProbe: encodeProbe(c.ReadinessProbe), StartupProbe: encodeProbe(c.StartupProbe),
 		RestartOnUnhealthy: encodeSwitch(c.RestartOnUnhealthy),
 		ReadinessFd:        int32(c.ReadinessFD), ReadinessPattern: text(c.ReadinessPattern), Notify: encodeSwitch(c.Notify),
 		WatchdogSeconds: c.Watchdog.Seconds(), WatchdogSignal: text(c.WatchdogSignal),
 		Group: text(c.Group), Significant: c.Significant,
+		StopSequence: encodeSequence(c.StopSequence), ReloadSignal: text(c.ReloadSignal), ReloadNotify: c.ReloadNotify,
+		PreStart: texts(c.PreStart), PostStart: texts(c.PostStart), PreStop: texts(c.PreStop), PostExit: texts(c.PostExit),
+		StopCommand: texts(c.StopCommand), ReloadCommand: texts(c.ReloadCommand), HookTimeoutSeconds: c.HookTimeout.Seconds(),
 		Requires: encodeDependencies(c.Requires), Wants: texts(c.Wants), After: encodeDependencies(c.After),
 		Umask: text(c.Umask), Capabilities: encodeList(c.Capabilities), NoNewPrivileges: encodeSwitch(c.NoNewPrivileges), RootDirectory: text(c.RootDirectory),
 		ReadOnlyPaths: texts(c.ReadOnlyPaths), ReadWritePaths: texts(c.ReadWritePaths), InaccessiblePaths: texts(c.InaccessiblePaths),
 		PrivateTmp: c.PrivateTmp, Seccomp: text(c.Seccomp), BinarySha256: text(c.BinarySHA256), ConfinementRequired: encodeSwitch(c.ConfinementRequired),
 		KeepFds: count32s(c.KeepFds), Secrets: textMap(c.Secrets),
 	}
+}
+
+func encodeSequence(steps []config.StopStep) []*pb.StopStep {
+	var out []*pb.StopStep
+	for _, s := range steps {
+		out = append(out, &pb.StopStep{Signal: text(s.Signal), AfterSeconds: s.After.Seconds()})
+	}
+	return out
 }
 
 func encodeDependencies(list []config.Dependency) []*pb.Dependency {
@@ -306,6 +329,15 @@ func encodeActivity(a config.Activity) *pb.Activity {
 	}
 }
 
+func encodeWarnings(w config.Warnings) *pb.UsageWarnings {
+	if w == (config.Warnings{}) {
+		return nil
+	}
+	return &pb.UsageWarnings{
+		MemoryPercent: int32(w.MemoryPercent), CpuPercent: int32(w.CPUPercent), TasksPercent: int32(w.TasksPercent), ForSeconds: optional(w.For, config.None, inSeconds),
+	}
+}
+
 func encodeProbe(p config.Probe) *pb.Probe {
 	w := &pb.Probe{
 		Exec: encodeList(p.Exec), Http: text(p.HTTP), Tcp: text(p.TCP), Grpc: text(p.GRPC), Unix: text(p.Unix),
@@ -351,8 +383,8 @@ func encodeExit(e *messages.Exit) *pb.Exit {
 		// Windows has exit codes up to 32 bits without a sign.
 		Incarnation: e.Incarnation, Pid: uint32(e.PID), Code: int32(uint32(e.Code)), Signal: text(e.Signal), CoreDumped: e.CoreDumped,
 		Forced: e.Forced, At: encodeTime(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: text(e.SpawnError), Fault: text(e.Fault),
-		Tail: texts(e.Tail), UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRssBytes: e.MaxRSS,
-		OomKills: int32(e.OOMKills), Unhealthy: text(e.Unhealthy),
+		Tail: texts(e.Tail), UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRssBytes: e.MaxRSS, MemoryPeakBytes: e.MemoryPeak,
+		OomKills: int32(e.OOMKills), Unhealthy: text(e.Unhealthy), Illness: pb.Illness(e.Illness),
 	}
 }
 
@@ -457,7 +489,7 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_StateChanged{StateChanged: &pb.StateChanged{
 			From: pb.State(f.From + 1), To: pb.State(f.To + 1), Pid: uint32(f.PID), Reason: text(f.Reason), NextRestart: encodeTime(f.NextRestart)}}
 	case messages.Exited:
-		w.Fact = &pb.Event_Exited{Exited: &pb.Exited{Exit: encodeExit(&f.Exit), Expected: f.Expected}}
+		w.Fact = &pb.Event_Exited{Exited: &pb.Exited{Exit: encodeExit(&f.Exit), Expected: f.Expected, Because: text(f.Because)}}
 	case messages.RestartScheduled:
 		w.Fact = &pb.Event_RestartScheduled{RestartScheduled: &pb.RestartScheduled{
 			Cause: text(f.Cause), AfterSeconds: f.After.Seconds(), At: encodeTime(f.At), Count: int32(f.Count), Left: int32(f.Left), WindowSeconds: f.Window.Seconds()}}
@@ -482,8 +514,20 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_OutputStored{OutputStored: &pb.OutputStored{Lines: f.Lines, Bytes: f.Bytes}}
 	case messages.HealthChanged:
 		w.Fact = &pb.Event_HealthChanged{HealthChanged: &pb.HealthChanged{From: pb.Health(f.From + 1), To: pb.Health(f.To + 1), Reason: text(f.Reason)}}
+	case messages.Reloaded:
+		w.Fact = &pb.Event_Reloaded{Reloaded: &pb.Reloaded{}}
+	case messages.HookFailed:
+		w.Fact = &pb.Event_HookFailed{HookFailed: &pb.HookFailed{Hook: text(f.Hook), Reason: text(f.Reason)}}
 	case messages.NotifyRefused:
 		w.Fact = &pb.Event_NotifyRefused{NotifyRefused: &pb.NotifyRefused{Reason: text(f.Reason)}}
+	case messages.UsageHigh:
+		w.Fact = &pb.Event_UsageHigh{UsageHigh: &pb.UsageHigh{
+			Resource: text(f.Resource), Percent: f.Percent, Threshold: int32(f.Threshold), Used: f.Used, Limit: f.Limit, ForSeconds: f.For.Seconds(),
+		}}
+	case messages.UsageNormal:
+		w.Fact = &pb.Event_UsageNormal{UsageNormal: &pb.UsageNormal{
+			Resource: text(f.Resource), Percent: f.Percent, Threshold: int32(f.Threshold), LastedSeconds: f.Lasted.Seconds(), Ended: f.Ended,
+		}}
 	case messages.GroupRestarting:
 		w.Fact = &pb.Event_GroupRestarting{GroupRestarting: &pb.GroupRestarting{
 			Child: text(f.Child), Cause: text(f.Cause), Collectors: texts(f.Collectors), AfterSeconds: f.After.Seconds(), Left: int32(f.Left),

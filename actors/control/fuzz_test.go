@@ -18,7 +18,7 @@ import (
 // requests are all that a client can send, empty.
 func requests() []proto.Message {
 	return []proto.Message{
-		&pb.StartCollectorRequest{}, &pb.StopCollectorRequest{}, &pb.RestartCollectorRequest{}, &pb.PauseCollectorRequest{}, &pb.ResumeCollectorRequest{},
+		&pb.StartCollectorRequest{}, &pb.StopCollectorRequest{}, &pb.RestartCollectorRequest{}, &pb.PauseCollectorRequest{}, &pb.ResumeCollectorRequest{}, &pb.ReloadCollectorRequest{}, &pb.SendHeartbeatRequest{},
 		&pb.SignalCollectorRequest{}, &pb.RemoveCollectorRequest{}, &pb.ResetCollectorRequest{}, &pb.ShutdownRequest{}, &pb.GetStatusRequest{},
 		&pb.ListCollectorsRequest{}, &pb.CheckHealthRequest{}, &pb.InspectCollectorRequest{}, &pb.GetSupervisorRequest{}, &pb.DescribeActorsRequest{},
 		&pb.ApplyConfigRequest{}, &pb.ReloadConfigRequest{},

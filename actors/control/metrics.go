@@ -77,6 +77,9 @@ func (c *collected) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
+	for _, d := range usageDescs {
+		ch <- d
+	}
 }
 
 func (c *collected) Collect(ch chan<- prometheus.Metric) {
@@ -119,6 +122,9 @@ func (c *collected) Collect(ch chan<- prometheus.Metric) {
 		gauge(startedDesc, sinceEpoch(s.StartedAt), own...)
 		gauge(uptimeDesc, s.Uptime.Seconds(), own...)
 		gauge(startTookDesc, s.Totals.LastStart.Seconds(), own...)
+	}
+	if used, err := commands.Usage(ctx, true, false); err == nil { // what else there is, is worth more than nothing
+		collectUsage(ch, list, used)
 	}
 	for state, n := range info.States {
 		gauge(collectorsDesc, float64(n), messages.State(state).String())

@@ -22,26 +22,27 @@ import (
 
 // travelling are the messages that go from one program to another.
 var travelling = []any{
-	messages.StartCollector{}, messages.StopCollector{}, messages.RestartCollector{}, messages.PauseCollector{}, messages.ResumeCollector{},
+	messages.StartCollector{}, messages.StopCollector{}, messages.RestartCollector{}, messages.PauseCollector{}, messages.ResumeCollector{}, messages.ReloadCollector{}, messages.SendHeartbeat{},
 	messages.SignalCollector{}, messages.RemoveCollector{}, messages.ResetCollector{}, messages.Shutdown{}, messages.GetStatus{},
 	messages.ListCollectors{}, messages.CheckHealth{}, messages.InspectCollector{}, messages.GetSupervisor{}, messages.DescribeActors{}, messages.GetGraph{}, messages.Graph{},
 	messages.ApplyConfig{}, messages.ReloadConfig{},
 	messages.GetRuns{}, messages.ListCrashes{}, messages.GetCrash{}, messages.RunsReply{}, messages.CrashesReply{}, messages.Crash{},
-	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{},
+	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{}, messages.ReloadReply{}, messages.HeartbeatReply{},
 	messages.RemoveReply{}, messages.ResetReply{}, messages.ShutdownReply{}, messages.Status{}, messages.ListReply{}, messages.HealthReply{},
-	messages.Inspection{}, messages.SupervisorInfo{}, messages.DescribeReply{}, messages.ApplyReply{},
+	messages.Inspection{}, messages.GetUsage{}, messages.UsageReply{}, messages.SupervisorInfo{}, messages.DescribeReply{}, messages.ApplyReply{},
 }
 
 var facts = []messages.Fact{
 	messages.Added{}, messages.Removed{}, messages.StateChanged{}, messages.Exited{}, messages.RestartScheduled{}, messages.StopForced{},
 	messages.TerminateFailure{}, messages.Crashed{}, messages.ShuttingDown{}, messages.Begun{}, messages.ConfigApplied{}, messages.Audited{},
-	messages.OutputLost{}, messages.OutputStored{}, messages.Lost{}, messages.HealthChanged{}, messages.GroupRestarting{}, messages.GroupEnded{}, messages.NotifyRefused{},
+	messages.OutputLost{}, messages.OutputStored{}, messages.Lost{}, messages.HealthChanged{}, messages.GroupRestarting{}, messages.GroupEnded{}, messages.NotifyRefused{}, messages.Reloaded{}, messages.HookFailed{}, messages.UsageHigh{}, messages.UsageNormal{},
 }
 
 // unsent are fields that do not travel, and why.
 var unsent = map[string]string{
-	"config.Config.Control": "how a supervisor is commanded does not change while it is",
-	"config.Problem.Err":    "an error beneath travels as its text",
+	"config.Config.Control":    "how a supervisor is commanded does not change while it is",
+	"config.Problem.Err":       "an error beneath travels as its text",
+	"messages.Exit.LastMinute": "it is in the crash report, messages.Crash.Usage",
 }
 
 // A filler sets every field of a value to something, random or not zero.
@@ -95,6 +96,9 @@ func (f filler) fill(v reflect.Value) {
 	case *messages.Action:
 		*p = messages.Action(f.number(messages.NumActions - 1))
 		return
+	case *messages.Illness:
+		*p = messages.Illness(f.number(messages.NumIllnesses - 1))
+		return
 	case *messages.End:
 		*p = messages.End(f.number(messages.NumEnds - 1))
 		return
@@ -119,6 +123,13 @@ func (f filler) fill(v reflect.Value) {
 			*p = list
 		}
 		return
+	case *messages.Metric:
+		*p = messages.Metric(f.number(int64(messages.HasOOMKills)<<1 - 1))
+		return
+	case *messages.Usage:
+		f.fields(v)
+		*p = onlyKnown(*p)
+		return
 	case *config.Collector:
 		f.fields(v)
 		f.explicitZeroes(p)
@@ -129,6 +140,8 @@ func (f filler) fill(v reflect.Value) {
 		v.SetString(f.text())
 	case reflect.Bool:
 		v.SetBool(f.yes())
+	case reflect.Float64:
+		v.SetFloat(float64(f.number(1<<40)) / 1024)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(f.number(1<<31 - 1))
 	case reflect.Uint64:
@@ -179,12 +192,35 @@ func (f filler) fields(v reflect.Value) {
 	}
 }
 
+// onlyKnown is a usage without the values that are not known: they do not travel,
+// nor does anything of one that nobody has looked at.
+func onlyKnown(u messages.Usage) messages.Usage {
+	if u.At.IsZero() {
+		return messages.Usage{}
+	}
+	for metric, fields := range map[messages.Metric][]string{
+		messages.HasCPU: {"UserTime", "SystemTime"}, messages.HasCPUPercent: {"CPUPercent"}, messages.HasThrottled: {"Throttled"},
+		messages.HasMemory: {"Memory"}, messages.HasMemoryPeak: {"MemoryPeak"}, messages.HasSwap: {"Swap"}, messages.HasProcesses: {"Processes"},
+		messages.HasTasks: {"Tasks"}, messages.HasIO: {"ReadBytes", "WriteBytes"}, messages.HasIOOps: {"ReadOps", "WriteOps"},
+		messages.HasDescriptors: {"Descriptors"}, messages.HasSwitches: {"VoluntarySwitches", "InvoluntarySwitches"},
+		messages.HasCPUPressure: {"CPUPressure"}, messages.HasMemoryPressure: {"MemoryPressure"}, messages.HasIOPressure: {"IOPressure"},
+		messages.HasOOMKills: {"OOMKills"},
+	} {
+		if !u.Has(metric) {
+			for _, field := range fields {
+				reflect.ValueOf(&u).Elem().FieldByName(field).SetZero()
+			}
+		}
+	}
+	return u
+}
+
 // explicitZeroes are what a setting is that is really meant to be nothing.
 func (f filler) explicitZeroes(c *config.Collector) {
 	if f.t == nil {
 		return
 	}
-	for _, d := range []*time.Duration{&c.RestartWindow, &c.BackoffInitial, &c.BackoffReset} {
+	for _, d := range []*time.Duration{&c.RestartWindow, &c.BackoffInitial, &c.BackoffReset, &c.Warn.For} {
 		if f.yes() {
 			*d = -1
 		}

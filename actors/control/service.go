@@ -101,6 +101,14 @@ func (s *service) SignalCollector(ctx context.Context, q *pb.SignalCollectorRequ
 	return answer[*pb.SignalCollectorResponse](ctx, s, q)
 }
 
+func (s *service) ReloadCollector(ctx context.Context, q *pb.ReloadCollectorRequest) (*pb.ReloadCollectorResponse, error) {
+	return answer[*pb.ReloadCollectorResponse](ctx, s, q)
+}
+
+func (s *service) SendHeartbeat(ctx context.Context, q *pb.SendHeartbeatRequest) (*pb.SendHeartbeatResponse, error) {
+	return answer[*pb.SendHeartbeatResponse](ctx, s, q)
+}
+
 func (s *service) RemoveCollector(ctx context.Context, q *pb.RemoveCollectorRequest) (*pb.RemoveCollectorResponse, error) {
 	return answer[*pb.RemoveCollectorResponse](ctx, s, q)
 }
@@ -131,6 +139,10 @@ func (s *service) InspectCollector(ctx context.Context, q *pb.InspectCollectorRe
 
 func (s *service) GetGraph(ctx context.Context, q *pb.GetGraphRequest) (*pb.GetGraphResponse, error) {
 	return answer[*pb.GetGraphResponse](ctx, s, q)
+}
+
+func (s *service) GetUsage(ctx context.Context, q *pb.GetUsageRequest) (*pb.GetUsageResponse, error) {
+	return answer[*pb.GetUsageResponse](ctx, s, q)
 }
 
 func (s *service) GetSupervisor(ctx context.Context, q *pb.GetSupervisorRequest) (*pb.GetSupervisorResponse, error) {

@@ -35,11 +35,11 @@ func needs(command any) role {
 			return operator
 		}
 	case messages.StopCollector, messages.RestartCollector, messages.PauseCollector, messages.ResumeCollector,
-		messages.SignalCollector, messages.RemoveCollector, messages.ResetCollector:
+		messages.SignalCollector, messages.ReloadCollector, messages.SendHeartbeat, messages.RemoveCollector, messages.ResetCollector:
 		return operator
 	case messages.InspectCollector: // it shows environments, where secrets are
 		return operator
-	case messages.GetStatus, messages.ListCollectors, messages.CheckHealth, messages.GetSupervisor, messages.GetGraph, messages.DescribeActors,
+	case messages.GetStatus, messages.ListCollectors, messages.GetUsage, messages.CheckHealth, messages.GetSupervisor, messages.GetGraph, messages.DescribeActors,
 		messages.GetRuns, messages.ListCrashes, messages.GetCrash:
 		return viewer
 	}

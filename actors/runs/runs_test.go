@@ -391,24 +391,67 @@ func TestAThousandCrashesAtOnceNeitherBlockNorExceedTheBound(t *testing.T) {
 
 func TestEndsAreToldApart(t *testing.T) {
 	for _, test := range []struct {
-		exit              messages.Exit
-		expected, closing bool
-		want              messages.End
+		exit     messages.Exit
+		expected bool
+		because  string
+		closing  bool
+		want     messages.End
 	}{
-		{messages.Exit{}, false, false, messages.EndExit},
-		{messages.Exit{Code: 3, OOMKills: 1}, false, false, messages.EndExit}, // one of its children was killed
-		{messages.Exit{Signal: "SIGKILL", OOMKills: 1}, false, false, messages.EndOOM},
-		{messages.Exit{Signal: "SIGKILL"}, false, false, messages.EndSignal},
-		{messages.Exit{Signal: "SIGXCPU"}, false, false, messages.EndLimit},
-		{messages.Exit{Signal: "SIGKILL", Forced: true}, true, false, messages.EndOperator},
-		{messages.Exit{Signal: "SIGKILL", Forced: true, OOMKills: 1}, true, false, messages.EndOperator},
-		{messages.Exit{Signal: "SIGTERM"}, true, true, messages.EndSupervisor},
-		{messages.Exit{Signal: "SIGKILL", Unhealthy: "its liveness probe failed"}, false, false, messages.EndUnhealthy},
-		{messages.Exit{Fault: "its actor had a fault"}, false, false, messages.EndFault},
-		{messages.Exit{SpawnError: "no such file"}, true, false, messages.EndSpawn},
+		{messages.Exit{}, false, "", false, messages.EndExit},
+		{messages.Exit{Code: 3, OOMKills: 1}, false, "", false, messages.EndExit}, // one of its children was killed
+		{messages.Exit{Signal: "SIGKILL", OOMKills: 1}, false, "", false, messages.EndOOM},
+		{messages.Exit{Signal: "SIGKILL"}, false, "", false, messages.EndSignal},
+		{messages.Exit{Signal: "SIGXCPU"}, false, "", false, messages.EndLimit},
+		{messages.Exit{Signal: "SIGKILL", Forced: true}, true, "", false, messages.EndOperator},
+		{messages.Exit{Signal: "SIGKILL", Forced: true, OOMKills: 1}, true, "", false, messages.EndOperator},
+		{messages.Exit{Signal: "SIGTERM"}, true, "", true, messages.EndSupervisor},
+		{messages.Exit{Signal: "SIGKILL", Unhealthy: "its liveness probe failed"}, false, "", false, messages.EndUnhealthy},
+		{messages.Exit{Unhealthy: "its liveness probe failed", Illness: messages.IllProbe}, false, "", false, messages.EndProbe},
+		{messages.Exit{Unhealthy: "its watchdog has heard nothing", Illness: messages.IllHang}, false, "", false, messages.EndHang},
+		{messages.Exit{Unhealthy: "it has yielded nothing", Illness: messages.IllSilence}, false, "", false, messages.EndSilence},
+		{messages.Exit{Unhealthy: "it used too much", Illness: messages.IllMemory}, false, "", false, messages.EndLimit},
+		{messages.Exit{Signal: "SIGTERM"}, true, "db, which it requires, ended", false, messages.EndDependency},
+		{messages.Exit{Signal: "SIGTERM"}, true, "db, which it requires, ended", true, messages.EndSupervisor},
+		{messages.Exit{Fault: "its actor had a fault"}, false, "", false, messages.EndFault},
+		{messages.Exit{SpawnError: "no such file"}, true, "", false, messages.EndSpawn},
 	} {
-		if got := messages.EndOf(test.exit, test.expected, test.closing); got != test.want {
+		if got := messages.EndOf(test.exit, test.expected, test.because, test.closing); got != test.want {
 			t.Errorf("%+v: %v, want %v", test, got, test.want)
 		}
+	}
+}
+
+func TestARunThatWentWithAnotherIsFollowedByARestart(t *testing.T) {
+	w := newTeller(t, t.TempDir(), Limits{})
+	w.launch("api", 1)
+	w.at = w.at.Add(time.Second)
+	w.event("api", 1, messages.Exited{Exit: messages.Exit{Incarnation: 1, PID: w.pid, Signal: "SIGTERM", Code: -1, At: w.at}, Expected: true, Because: "db, which it requires, ended"})
+	w.event("api", 1, messages.StateChanged{From: messages.Stopping, To: messages.Starting})
+	w.launch("api", 2)
+	r := w.runs("api", 0)
+	if len(r) != 2 || r[1].End != messages.EndDependency || r[1].Because != "db, which it requires, ended" || r[1].Decision != "started again, as soon as it may be" || r[1].Crash != 0 {
+		t.Fatalf("%+v", r)
+	}
+	if r[0].Trigger != messages.TriggerRestart {
+		t.Errorf("%+v", r[0])
+	}
+}
+
+func TestACrashReportHasWhatWasUsedInTheLastMinute(t *testing.T) {
+	dir := t.TempDir()
+	w := newTeller(t, dir, Limits{})
+	w.launch("web", 1)
+	used := []messages.Usage{
+		{At: w.at.UTC(), Known: messages.HasMemory | messages.HasTasks, Source: "cgroup v2", Memory: 100 << 20, Tasks: 3},
+		{At: w.at.Add(time.Second).UTC(), Known: messages.HasMemory | messages.HasTasks, Source: "cgroup v2", Memory: 190 << 20, Tasks: 4},
+	}
+	w.exit("web", messages.Exit{Incarnation: 1, Code: -1, Signal: "SIGKILL", OOMKills: 1, MemoryPeak: 200 << 20, LastMinute: used}, false)
+	if r := w.runs("web", 1); len(r) != 1 || r[0].Exit.MemoryPeak != 200<<20 || r[0].Exit.LastMinute != nil {
+		t.Errorf("%+v", r)
+	}
+	w.store.Close()
+	crashes := newTeller(t, dir, Limits{}).crashes()
+	if len(crashes) != 1 || len(crashes[0].Usage) != 2 || crashes[0].Usage[1].Memory != used[1].Memory || !crashes[0].Usage[1].Has(messages.HasTasks) || crashes[0].Exit.LastMinute != nil {
+		t.Errorf("%+v", crashes)
 	}
 }

@@ -4,7 +4,7 @@
 //
 // # The states
 //
-// Others see six states (messages.State). Inside there are five more, because
+// Others see six states (messages.State). Inside there are seven more, because
 // the table must never depend on anything but the state and the event:
 //
 //   - Spawning is shown as starting. The process is in the making; until the
@@ -16,6 +16,9 @@
 //     has been asked to end and has time to do so. In Killing the whole tree is
 //     being ended. In Clearing the process ended by itself, and what it left
 //     behind is being ended.
+//   - Closing and Burying are shown as stopping as well. Nothing is left, and what
+//     is to be run after the process runs: in Closing the end was asked for, in
+//     Burying it was not.
 //   - Stuck is shown as failed: something survived SIGKILL. While it lives,
 //     nothing new is started in its place.
 //
@@ -50,6 +53,8 @@ const (
 	Stuck
 	Failed
 	Readying
+	Closing
+	Burying
 
 	NumStates
 )
@@ -71,6 +76,8 @@ var states = [NumStates]struct {
 	Stuck:    {"Stuck", messages.Failed, NoTimer, true},
 	Failed:   {"Failed", messages.Failed, NoTimer, false},
 	Readying: {"Readying", messages.Starting, StartTimer, true},
+	Closing:  {"Closing", messages.Stopping, HookTimer, true},
+	Burying:  {"Burying", messages.Stopping, HookTimer, true},
 }
 
 func (s State) String() string { return states[s].name }
@@ -94,6 +101,7 @@ const (
 	GraceTimer       // ends in GraceExpired
 	KillTimer        // ends in KillExpired
 	StartTimer       // ends in StartExpired
+	HookTimer        // ends in HookExpired
 )
 
 // An Event is something that happens to a collector.
@@ -108,6 +116,7 @@ const (
 	Pause
 	Resume
 	Signal
+	Reload
 
 	// Facts.
 	Spawned       // there is a process
@@ -122,25 +131,27 @@ const (
 	Ready         // it has
 	Unhealthy     // it is to be ended because it does not work
 	Hung          // the same, and how it came to that is to be seen
+	Parted        // nothing of its tree is left, and what is to run after it does
 
 	// Timers.
 	GraceExpired
 	KillExpired
 	StartExpired
+	HookExpired
 
 	NumEvents
 )
 
 var eventNames = [NumEvents]string{
-	"Start", "Stop", "Kill", "Pause", "Resume", "Signal",
+	"Start", "Stop", "Kill", "Pause", "Resume", "Signal", "Reload",
 	"Spawned", "SpawnFailed", "Exited", "Finished", "Crashed", "SuspendFailed", "ResumeFailed", "Inherited", "Execed", "Ready", "Unhealthy", "Hung",
-	"GraceExpired", "KillExpired", "StartExpired",
+	"Parted", "GraceExpired", "KillExpired", "StartExpired", "HookExpired",
 }
 
 func (e Event) String() string { return eventNames[e] }
 
 // Command reports whether the event is a command, and so wants an answer.
-func (e Event) Command() bool { return e <= Signal }
+func (e Event) Command() bool { return e <= Reload }
 
 // An Effect is something that the collector has to do about an event.
 type Effect uint8
@@ -155,9 +166,12 @@ const (
 	Suspend                        // suspend its group
 	Continue                       // let its group go on
 	Send                           // send the signal that the command names
+	Reconfigure                    // have it read its configuration again, and answer the command when it has
+	Withdraw                       // have what has to come before the process not go on
 	ArmGrace                       // GraceExpired after the graceful timeout
 	ArmKill                        // KillExpired after the force timeout
 	ArmStart                       // StartExpired after the startup timeout
+	ArmHook                        // HookExpired after the time that a hook has
 	Accept                         // answer the command: done
 	Defer                          // answer the command when it is settled
 	Settle                         // answer every deferred command: this is how it went
@@ -167,7 +181,8 @@ const (
 )
 
 var effectNames = [numEffects]string{
-	"Spawn", "Terminate", "Abort", "TerminateOrphans", "KillTree", "Suspend", "Continue", "Send", "ArmGrace", "ArmKill", "ArmStart",
+	"Spawn", "Terminate", "Abort", "TerminateOrphans", "KillTree", "Suspend", "Continue", "Send", "Reconfigure", "Withdraw",
+	"ArmGrace", "ArmKill", "ArmStart", "ArmHook",
 	"Accept", "Defer", "Settle", "GiveUp",
 }
 
@@ -183,30 +198,31 @@ type cell struct {
 // the state does not allow) or never (a fact that cannot be, because the actor
 // drops what an earlier incarnation sends) says where it goes and what to do.
 var table = [NumStates]row{
-	Stopped: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Pause, Resume, Signal), row{
+	Stopped: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Pause, Resume, Signal, Reload), row{
 		Start:     to(Spawning, Defer, Spawn),
 		Stop:      to(Stopped, Accept), // it ended by itself while the command was on its way
 		Kill:      to(Stopped, Accept),
 		Inherited: to(Killing, KillTree, ArmKill),
 	}),
-	Spawning: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
-		Stop:        to(Aborting, Defer, ArmGrace),
+	Spawning: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+		Stop:        to(Aborting, Defer, Withdraw, ArmGrace),
 		Kill:        to(Killing, Defer, KillTree, ArmKill),
 		Spawned:     to(Running, Settle),
 		Execed:      to(Readying, ArmStart),
 		SpawnFailed: to(Failed, Settle),
 	}),
-	Running: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, StartExpired), refuse(Start, Resume), row{
+	Running: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, StartExpired, Parted, HookExpired), refuse(Start, Resume), row{
 		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace), // it may have suspended itself
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Pause:        to(Paused, Suspend, Accept),
 		Signal:       to(Running, Send, Accept),
+		Reload:       to(Running, Reconfigure),
 		Exited:       to(Clearing, KillTree, ArmKill),
 		ResumeFailed: to(Paused),
 		Unhealthy:    to(Stopping, Terminate, Continue, ArmGrace),
 		Hung:         to(Stopping, Abort, Continue, ArmGrace),
 	}),
-	Readying: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, Execed, GraceExpired, KillExpired), refuse(Start, Pause, Resume), row{
+	Readying: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, Execed, GraceExpired, KillExpired, Parted, HookExpired), refuse(Start, Pause, Resume, Reload), row{
 		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Signal:       to(Readying, Send, Accept),
@@ -216,7 +232,7 @@ var table = [NumStates]row{
 		Hung:         to(Stopping, Abort, Continue, ArmGrace),
 		StartExpired: to(Stopping, Terminate, Continue, ArmGrace),
 	}),
-	Paused: with(never(Spawned, SpawnFailed, Finished, Crashed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause), row{
+	Paused: with(never(Spawned, SpawnFailed, Finished, Crashed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Start, Pause, Reload), row{
 		Stop:          to(Stopping, Defer, Terminate, Continue, ArmGrace), // first the signal, so that it is what the process wakes up to
 		Kill:          to(Killing, Defer, KillTree, ArmKill),
 		Resume:        to(Running, Continue, Accept),
@@ -224,7 +240,7 @@ var table = [NumStates]row{
 		Exited:        to(Clearing, KillTree, ArmKill),
 		SuspendFailed: to(Running),
 	}),
-	Aborting: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
+	Aborting: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:         to(Aborting, Defer),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Spawned:      to(Stopping, Terminate, Continue),
@@ -232,34 +248,51 @@ var table = [NumStates]row{
 		SpawnFailed:  to(Stopped, Settle),
 		GraceExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Stopping: with(never(Spawned, SpawnFailed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume), row{
+	Stopping: with(never(Spawned, SpawnFailed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, HookExpired), refuse(Start, Pause, Resume, Reload), row{
 		Stop:         to(Stopping, Defer),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Signal:       to(Stopping, Send, Accept),
 		Exited:       to(Stopping, TerminateOrphans), // what it started has the rest of the time to end too
+		Parted:       to(Closing, ArmHook),
 		Finished:     to(Stopped, Settle),
 		Crashed:      to(Stopped, Settle),
 		GraceExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Killing: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
+	Killing: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, Ready, Unhealthy, Hung, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Killing, Defer),
 		Kill:        to(Killing, Defer),
 		Spawned:     to(Killing, KillTree),
 		Execed:      to(Killing, KillTree),
 		SpawnFailed: to(Stopped, Settle),
 		Exited:      to(Killing),
+		Parted:      to(Closing, ArmHook),
 		Finished:    to(Stopped, Settle),
 		Crashed:     to(Stopped, Settle),
 		KillExpired: to(Stuck, GiveUp),
 	}),
-	Clearing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
+	Clearing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, Execed, Ready, Unhealthy, Hung, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Killing, Defer), // now its end is one that was asked for
 		Kill:        to(Killing, Defer),
+		Parted:      to(Burying, ArmHook),
 		Finished:    to(Stopped, Settle), // a start, if it was not ready yet
 		Crashed:     to(Failed, Settle),
 		KillExpired: to(Stuck, GiveUp),
 	}),
-	Stuck: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, Hung, StartExpired), refuse(Start, Pause, Resume, Signal), row{
+	Closing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted), refuse(Start, Pause, Resume, Signal, Reload), row{
+		Stop:        to(Closing, Defer),
+		Kill:        to(Killing, Defer, KillTree, ArmKill),
+		Finished:    to(Stopped, Settle),
+		Crashed:     to(Stopped, Settle),
+		HookExpired: to(Killing, KillTree, ArmKill),
+	}),
+	Burying: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted), refuse(Start, Pause, Resume, Signal, Reload), row{
+		Stop:        to(Closing, Defer), // now its end is one that was asked for
+		Kill:        to(Killing, Defer, KillTree, ArmKill),
+		Finished:    to(Stopped, Settle),
+		Crashed:     to(Failed, Settle),
+		HookExpired: to(Clearing, KillTree, ArmKill),
+	}),
+	Stuck: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Stuck, Defer, GiveUp),
 		Kill:        to(Stuck, Defer, GiveUp),
 		Spawned:     to(Stuck, KillTree),
@@ -269,7 +302,7 @@ var table = [NumStates]row{
 		Finished:    to(Stopped),
 		Crashed:     to(Stopped),
 	}),
-	Failed: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired), refuse(Pause, Resume, Signal), row{
+	Failed: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Pause, Resume, Signal, Reload), row{
 		Start: to(Spawning, Defer, Spawn),
 		Stop:  to(Stopped, Accept), // it failed while the command was on its way
 		Kill:  to(Stopped, Accept),

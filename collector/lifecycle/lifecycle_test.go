@@ -47,7 +47,7 @@ func TestEveryCommandIsAnsweredExactlyOnce(t *testing.T) {
 			answers++
 		}
 		for _, f := range effects {
-			if f == Accept || f == Defer {
+			if f == Accept || f == Defer || f == Reconfigure {
 				answers++
 			}
 		}
@@ -60,7 +60,7 @@ func TestEveryCommandIsAnsweredExactlyOnce(t *testing.T) {
 func TestFactsAnswerNoCommandOfTheirOwn(t *testing.T) {
 	eachPair(func(s State, e Event) {
 		_, effects, _ := Next(s, e)
-		if !e.Command() && (slices.Contains(effects, Accept) || slices.Contains(effects, Defer)) {
+		if !e.Command() && (slices.Contains(effects, Accept) || slices.Contains(effects, Defer) || slices.Contains(effects, Reconfigure)) {
 			t.Errorf("%v × %v: there is nothing to answer", s, e)
 		}
 	})
@@ -89,7 +89,7 @@ func TestOnlyAFactTellsThatAProcessIsGone(t *testing.T) {
 }
 
 func TestATimedStateIsEnteredWithItsTimer(t *testing.T) {
-	arms := map[Timer]Effect{GraceTimer: ArmGrace, KillTimer: ArmKill, StartTimer: ArmStart}
+	arms := map[Timer]Effect{GraceTimer: ArmGrace, KillTimer: ArmKill, StartTimer: ArmStart, HookTimer: ArmHook}
 	eachPair(func(s State, e Event) {
 		next, effects, _ := Next(s, e)
 		if table[s][e].never {
@@ -110,7 +110,7 @@ func TestATimedStateIsEnteredWithItsTimer(t *testing.T) {
 func TestStopAlwaysComesToAnEnd(t *testing.T) {
 	for s := range NumStates {
 		for _, stop := range []Event{Stop, Kill} {
-			// Nothing happens but that timers expire: within both of them the
+			// Nothing happens but that timers expire: within two of them the
 			// caller is answered.
 			at, effects, _ := Next(s, stop)
 			answered := slices.Contains(effects, Accept)
@@ -122,6 +122,8 @@ func TestStopAlwaysComesToAnEnd(t *testing.T) {
 					at, effects, _ = Next(at, GraceExpired)
 				case KillTimer:
 					at, effects, _ = Next(at, KillExpired)
+				case HookTimer:
+					at, effects, _ = Next(at, HookExpired)
 				}
 			}
 			if !answered && !slices.Contains(effects, Settle) && !slices.Contains(effects, GiveUp) {
@@ -162,11 +164,24 @@ func TestAProcessThatEndedByItselfIsCleared(t *testing.T) {
 	}
 }
 
+func TestWhatRunsAfterAProcessChangesNothingAboutHowItEnded(t *testing.T) {
+	for _, s := range []State{Stopping, Killing, Clearing} {
+		for _, end := range []Event{Finished, Crashed} {
+			want, _, _ := Next(s, end)
+			at, _, _ := Next(s, Parted)
+			if got, _, _ := Next(at, end); got != want {
+				t.Errorf("%v × %v goes to %v, and by %v to %v", s, end, want, at, got)
+			}
+		}
+	}
+}
+
 func TestWhatAStatePublishesIsItsPublicState(t *testing.T) {
 	want := map[State]messages.State{
 		Stopped: messages.Stopped, Spawning: messages.Starting, Running: messages.Running, Paused: messages.Paused,
 		Aborting: messages.Stopping, Stopping: messages.Stopping, Killing: messages.Stopping, Clearing: messages.Stopping,
 		Stuck: messages.Failed, Failed: messages.Failed, Readying: messages.Starting,
+		Closing: messages.Stopping, Burying: messages.Stopping,
 	}
 	for s := range NumStates {
 		if s.Public() != want[s] {
@@ -177,10 +192,10 @@ func TestWhatAStatePublishesIsItsPublicState(t *testing.T) {
 
 // body is a process as its host knows it: what can be told of it next.
 type body struct {
-	asked, spawned, exited bool
+	asked, spawned, exited, parted bool
 }
 
-func (b *body) facts() (possible []Event) {
+func (b *body) facts(at State) (possible []Event) {
 	switch {
 	case !b.asked:
 	case !b.spawned:
@@ -189,6 +204,9 @@ func (b *body) facts() (possible []Event) {
 		possible = append(possible, Exited)
 	default:
 		possible = append(possible, Finished, Crashed)
+		if !b.parted && at != Stuck {
+			possible = append(possible, Parted)
+		}
 	}
 	return possible
 }
@@ -199,8 +217,8 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 	at, waiting := Stopped, 0
 	var b body
 	for range steps {
-		possible := []Event{Start, Stop, Kill, Pause, Resume, Signal}
-		possible = append(possible, b.facts()...)
+		possible := []Event{Start, Stop, Kill, Pause, Resume, Signal, Reload}
+		possible = append(possible, b.facts(at)...)
 		switch at.Timer() {
 		case GraceTimer:
 			possible = append(possible, GraceExpired)
@@ -208,6 +226,8 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 			possible = append(possible, KillExpired)
 		case StartTimer:
 			possible = append(possible, StartExpired, Ready)
+		case HookTimer:
+			possible = append(possible, HookExpired)
 		}
 		if at == Running || at == Readying {
 			possible = append(possible, Unhealthy, Hung)
@@ -222,6 +242,8 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 			b.spawned = true
 		case Exited:
 			b.exited = true
+		case Parted:
+			b.parted = true
 		case SpawnFailed, Finished, Crashed:
 			b = body{}
 		}
@@ -236,7 +258,7 @@ func walk(fatalf func(string, ...any), steps int, choose func(possible []Event) 
 				waiting++
 			case Settle, GiveUp:
 				waiting = 0
-			case Terminate, Abort, Suspend, Continue, Send:
+			case Terminate, Abort, Suspend, Continue, Send, Reconfigure:
 				if !b.spawned {
 					fatalf("%v × %v: %v without a process", at, e, f)
 				}

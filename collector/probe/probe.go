@@ -126,6 +126,7 @@ func (p *Prober) exec(ctx context.Context, command []string, spec platform.Spec)
 	spec.Find, spec.Path, spec.Args = nil, command[0], command[1:]
 	spec.KeepFDs, spec.Confinement.SHA256 = nil, "" // these are of the process itself
 	spec.Stdout, spec.Stderr, spec.Output = nil, nil, nil
+	spec.Extra, spec.ExtraFD = nil, 0        // on which a process says that it is ready: a probe must not
 	notices := make(chan platform.Notice, 4) // there are three at most
 	process := p.host.Start(spec, func(n platform.Notice) { notices <- n })
 	var ended *platform.Exit

@@ -199,3 +199,16 @@ func TestTheVerdictChangesWithAsManyAnswersInARow(t *testing.T) {
 		}
 	})
 }
+
+func TestAnExecProbeHasNoPartInWhatTheProcessSaysOfItself(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newProber(t)
+	spec := platform.Spec{Label: "web", Env: append(os.Environ(), "PROBE_TEST_CHILD=well"), ExtraFD: 3, Extra: func() (*os.File, error) {
+		t.Error("it is given the descriptor on which the process says that it is ready")
+		return os.Open(os.DevNull)
+	}}
+	wantAnswer(t, p.Ask(t.Context(), patient(config.Probe{Exec: []string{self}}), spec), "")
+}

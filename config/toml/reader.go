@@ -157,6 +157,7 @@ const (
 	formText         = "a string"
 	formTexts        = "an array of strings"
 	formTextMap      = "a table of strings"
+	formSequence     = "an array of signal names, with seconds between them"
 	formCodes        = "an array of exit codes and signal names"
 	formDependencies = "an array of ids, or of tables with id and condition"
 	formBool         = "true or false"
@@ -315,6 +316,47 @@ func exitCodes[T any](name, doc string, field func(*T) *[]string) key[T] {
 		*field(into) = list
 	}}
 }
+
+// stopSequence is an array of signals, with the seconds from one to the next
+// between them.
+func stopSequence[T any](name, doc string, field func(*T) *[]config.StopStep) key[T] {
+	const example = `for example ["SIGINT", 10, "SIGTERM"]`
+	return key[T]{name: name, doc: doc, form: formSequence, read: func(d *document, at string, n *node, into *T) {
+		if n.kind != array || n.origin == header {
+			hint := example
+			if n.kind == text && !strings.Contains(n.text, " ") {
+				hint = "write [" + strconv.Quote(n.text) + "]"
+			}
+			d.wrong(at, n, formSequence, hint)
+			return
+		}
+		steps := make([]config.StopStep, 0, len(n.elements)/2+1)
+		for i, element := range n.elements {
+			key := config.Element(at, i)
+			d.values[key] = element
+			switch {
+			case i%2 == 0 && element.kind == text:
+				if steps = append(steps, config.StopStep{Signal: element.text}); i > 0 {
+					pause.read(d, config.Element(at, i-1), n.elements[i-1], &steps[len(steps)-1].After)
+				}
+			case i%2 == 0:
+				d.wrong(key, element, "the name of a signal", example)
+				return
+			case element.kind == text:
+				d.wrong(key, element, "the seconds before the next signal", example)
+				return
+			case i == len(n.elements)-1:
+				d.add(element.place(), config.Problem{Key: key, Value: shown(element), Message: "a sequence ends with a signal",
+					Hint: "leave the last time out: graceful_timeout_seconds is how long all of it has"})
+				return
+			}
+		}
+		*field(into) = steps
+	}}
+}
+
+// pause is the time from one signal to the next.
+var pause = seconds("", "", zero[time.Duration]{refuse: "use more than 0"}, func(d *time.Duration) *time.Duration { return d })
 
 // flag is true or false.
 func flag[T any](name, doc string, field func(*T) *bool) key[T] {

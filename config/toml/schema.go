@@ -42,6 +42,7 @@ var (
 	neverReady    = zero[time.Duration]{refuse: "use more than 0, or leave it out for 60"}
 	neverProbed   = zero[time.Duration]{refuse: "use more than 0, or leave it out for its default"}
 	neverCounts   = zero[int]{refuse: "use 1 or more, or leave it out for its default"}
+	neverHooks    = zero[time.Duration]{refuse: "use more than 0, or leave it out for 30"}
 	neverFD       = zero[int]{refuse: "use a number from 3 on, or leave it out for 3"}
 	neverBeats    = zero[int]{refuse: "use 1 or more, or leave it out for 3"}
 )
@@ -110,6 +111,26 @@ var collectorKeys = keyTable[col]{
 			func(c *col) *time.Duration { return &c.ForceTimeout }).also("default_force_timeout_seconds"),
 		word("stop_signal", `signal that asks the collector to end, by name or number; default "SIGTERM"; on Windows always CTRL_BREAK`,
 			func(c *col) *string { return &c.StopSignal }).also("stopsignal", "killsignal", "kill_signal"),
+		stopSequence("stop_sequence", `signals that ask it to end, and the seconds from one to the next, as in ["SIGINT", 10, "SIGTERM"]; default: stop_signal alone`,
+			func(c *col) *[]config.StopStep { return &c.StopSequence }).also("stop_signals", "kill_sequence"),
+		words("stop_command", "command that is run in place of the signal that asks it to end, which follows if it fails: a program's path, and arguments",
+			func(c *col) *[]string { return &c.StopCommand }).also("execstop", "exec_stop"),
+		word("reload_signal", "signal that has it read its configuration again",
+			func(c *col) *string { return &c.ReloadSignal }).also("reloadsignal"),
+		words("reload_command", "command that has it read its configuration again, in place of a signal",
+			func(c *col) *[]string { return &c.ReloadCommand }).also("execreload", "exec_reload"),
+		flag("reload_notify", "it says itself when it has, by RELOADING=1 and then READY=1 (sd_notify); default false",
+			func(c *col) *bool { return &c.ReloadNotify }),
+		words("pre_start", "command that is run before it is started; if it fails, the start has",
+			func(c *col) *[]string { return &c.PreStart }).also("execstartpre", "exec_start_pre", "prestart"),
+		words("post_start", "command that is run when it is ready, and after which it is up; if it fails, that counts as a crash",
+			func(c *col) *[]string { return &c.PostStart }).also("execstartpost", "exec_start_post", "poststart"),
+		words("pre_stop", "command that is run before it is asked to end",
+			func(c *col) *[]string { return &c.PreStop }).also("prestop"),
+		words("post_exit", "command that is run when nothing is left of it, however it ended",
+			func(c *col) *[]string { return &c.PostExit }).also("execstoppost", "exec_stop_post", "post_stop", "poststop"),
+		seconds("hook_timeout_seconds", "time that each of these commands may take, and a reload; default 30", neverHooks,
+			func(c *col) *time.Duration { return &c.HookTimeout }).also("hook_timeout"),
 		word("readiness", `when a collector that was started counts as up: "exec" (the default) as soon as it is executed, "probe" when its readiness_probe succeeds, "notify" when it says READY=1 (sd_notify), "fd" when it has written a line feed to readiness_fd, "log" when a line of its output matches readiness_pattern`,
 			func(c *col) *config.Readiness { return &c.Readiness }),
 		count("readiness_fd", `descriptor that readiness = "fd" is about; default 3`, neverFD,
@@ -173,6 +194,7 @@ var collectorKeys = keyTable[col]{
 		wordMap("secrets", "name", `absolute path of a file with a secret, or "env:NAME"; it reads it from memory, at the path in PROCTOR_SECRET_<NAME>`,
 			func(c *col) *map[string]string { return &c.Secrets }).also("credentials", "loadcredential", "secret"),
 		nested("resource_limits", limitKeys, func(c *col) *config.ResourceLimits { return &c.ResourceLimits }).also("limits", "resources", "resource_limit"),
+		nested("warn", warnKeys, func(c *col) *config.Warnings { return &c.Warn }).also("warnings", "thresholds", "alerts", "usage_warnings"),
 		word("kind", `"service" (the default) is to run on, "task" to run once, to its end`,
 			func(c *col) *config.Kind { return &c.Kind }),
 		exitCodes("success_exit_codes", "exit codes, and signals by name, that count as success beside 0",
@@ -184,6 +206,22 @@ var collectorKeys = keyTable[col]{
 		flag("autostart", "start with the supervisor; default true",
 			func(c *col) *bool { return &c.Autostart }).also("auto_start", "enabled"),
 		nested("output", ownOutputKeys, func(c *col) *config.Output { return &c.Output }).also("log", "logs", "logging", "stdout", "stderr", "stdout_logfile", "standardoutput"),
+	},
+}
+
+type warning = config.Warnings
+
+var warnKeys = keyTable[warning]{
+	title: "[collectors.<id>.warn]",
+	keys: []key[warning]{
+		count("memory_percent", "part of its memory limit, in percent, above which an event tells of it", noWarning,
+			func(w *warning) *int { return &w.MemoryPercent }).also("memory_warn_percent", "memory"),
+		count("cpu_percent", "processor time, in percent of one processor, above which an event tells of it", noWarning,
+			func(w *warning) *int { return &w.CPUPercent }).also("cpu_warn_percent", "cpu"),
+		count("tasks_percent", "part of tasks_max, in percent, above which an event tells of it", noWarning,
+			func(w *warning) *int { return &w.TasksPercent }).also("tasks_warn_percent", "tasks"),
+		seconds("for_seconds", "time that it has to last; 0 is at once; default 60", zeroTime,
+			func(w *warning) *time.Duration { return &w.For }).also("for", "memory_warn_seconds", "seconds"),
 	},
 }
 
@@ -277,6 +315,8 @@ type lim = config.ResourceLimits
 var (
 	noLimit  = zero[int]{refuse: "leave it out for no limit"}
 	zeroSize = zero[int]{means: config.None}
+
+	noWarning = zero[int]{refuse: "use 1 or more, or leave it out for no warning"}
 )
 
 var limitKeys = keyTable[lim]{

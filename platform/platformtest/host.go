@@ -48,6 +48,10 @@ type Program struct {
 
 	// NoSuspend is what Suspend and Resume fail with, if set.
 	NoSuspend error
+
+	// Usage, if set, is what it uses that long after it was spawned. Host.Usage fills
+	// in when that was.
+	Usage func(age time.Duration) platform.Usage
 }
 
 // Host is a computer in memory. Its methods may be called from any goroutine.
@@ -63,6 +67,7 @@ type Host struct {
 	procs   []*process // those that are not emptied
 	news    []*process // those whose observers have not been told all
 	signals map[string][]platform.Signal
+	looks   map[string]int
 	closed  bool
 }
 
@@ -74,7 +79,7 @@ func New(script func(spec platform.Spec, nth int) Program) *Host {
 	}
 	return &Host{
 		script: script, pid: 1000,
-		starts: map[string]int{}, living: map[string]int{}, most: map[string]int{}, signals: map[string][]platform.Signal{},
+		starts: map[string]int{}, living: map[string]int{}, most: map[string]int{}, signals: map[string][]platform.Signal{}, looks: map[string]int{},
 	}
 }
 
@@ -88,6 +93,7 @@ type process struct {
 	telling bool // somebody is giving it one
 
 	pid       int
+	at        time.Time // when it was spawned
 	spawned   bool
 	failed    bool
 	exited    bool
@@ -173,7 +179,7 @@ func (p *process) spawn() {
 		return
 	}
 	h.pid++
-	p.pid, p.spawned = h.pid, true
+	p.pid, p.at, p.spawned = h.pid, time.Now(), true
 	h.living[p.spec.Label]++
 	h.most[p.spec.Label] = max(h.most[p.spec.Label], h.living[p.spec.Label])
 	p.tell(platform.Notice{Kind: platform.Spawned, Path: p.spec.Path})
@@ -424,6 +430,32 @@ func (h *Host) Left() (labels []string) {
 		labels = append(labels, p.spec.Label)
 	}
 	return labels
+}
+
+// Usage implements platform.Host.
+func (h *Host) Usage(of []platform.Process, _ platform.Detail, into []platform.Usage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, p := range of {
+		into[i] = platform.Usage{}
+		p, ok := p.(*process)
+		if !ok || p.host != h || !p.spawned || p.emptied {
+			continue
+		}
+		h.looks[p.spec.Label]++
+		if usage := p.program.Usage; usage != nil {
+			now := time.Now()
+			into[i] = usage(now.Sub(p.at))
+			into[i].At = now
+		}
+	}
+}
+
+// Looks is how often somebody has asked what processes of that label use.
+func (h *Host) Looks(label string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.looks[label]
 }
 
 // Suspended reports whether the process of that label is suspended.

@@ -57,6 +57,12 @@ const (
 	// ProctorServiceSignalCollectorProcedure is the fully-qualified name of the ProctorService's
 	// SignalCollector RPC.
 	ProctorServiceSignalCollectorProcedure = "/proctor.v1.ProctorService/SignalCollector"
+	// ProctorServiceReloadCollectorProcedure is the fully-qualified name of the ProctorService's
+	// ReloadCollector RPC.
+	ProctorServiceReloadCollectorProcedure = "/proctor.v1.ProctorService/ReloadCollector"
+	// ProctorServiceSendHeartbeatProcedure is the fully-qualified name of the ProctorService's
+	// SendHeartbeat RPC.
+	ProctorServiceSendHeartbeatProcedure = "/proctor.v1.ProctorService/SendHeartbeat"
 	// ProctorServiceRemoveCollectorProcedure is the fully-qualified name of the ProctorService's
 	// RemoveCollector RPC.
 	ProctorServiceRemoveCollectorProcedure = "/proctor.v1.ProctorService/RemoveCollector"
@@ -79,6 +85,8 @@ const (
 	// ProctorServiceInspectCollectorProcedure is the fully-qualified name of the ProctorService's
 	// InspectCollector RPC.
 	ProctorServiceInspectCollectorProcedure = "/proctor.v1.ProctorService/InspectCollector"
+	// ProctorServiceGetUsageProcedure is the fully-qualified name of the ProctorService's GetUsage RPC.
+	ProctorServiceGetUsageProcedure = "/proctor.v1.ProctorService/GetUsage"
 	// ProctorServiceGetSupervisorProcedure is the fully-qualified name of the ProctorService's
 	// GetSupervisor RPC.
 	ProctorServiceGetSupervisorProcedure = "/proctor.v1.ProctorService/GetSupervisor"
@@ -120,6 +128,10 @@ type ProctorServiceClient interface {
 	ResumeCollector(context.Context, *ResumeCollectorRequest) (*ResumeCollectorResponse, error)
 	// SignalCollector sends one signal to the process, or to its whole group.
 	SignalCollector(context.Context, *SignalCollectorRequest) (*SignalCollectorResponse, error)
+	// ReloadCollector has a running collector read its own configuration again.
+	ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error)
+	// SendHeartbeat is a sign of life of a running collector.
+	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
 	RemoveCollector(context.Context, *RemoveCollectorRequest) (*RemoveCollectorResponse, error)
 	// ResetCollector forgets the restarts that are counted against the limit.
@@ -137,6 +149,9 @@ type ProctorServiceClient interface {
 	// InspectCollector says everything that is known about one collector, the
 	// configuration in force with its environment among it.
 	InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error)
+	// GetUsage says what collectors use: processor, memory and the like, and groups the
+	// sum of it. Nothing is measured without being asked for.
+	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
 	// GetSupervisor says what is known about the supervisor itself.
 	GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error)
 	// DescribeActors says what the actors are doing, for people who look for a fault.
@@ -210,6 +225,18 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(proctorServiceMethods.ByName("SignalCollector")),
 			connect.WithClientOptions(opts...),
 		),
+		reloadCollector: connect.NewClient[ReloadCollectorRequest, ReloadCollectorResponse](
+			httpClient,
+			baseURL+ProctorServiceReloadCollectorProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("ReloadCollector")),
+			connect.WithClientOptions(opts...),
+		),
+		sendHeartbeat: connect.NewClient[SendHeartbeatRequest, SendHeartbeatResponse](
+			httpClient,
+			baseURL+ProctorServiceSendHeartbeatProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("SendHeartbeat")),
+			connect.WithClientOptions(opts...),
+		),
 		removeCollector: connect.NewClient[RemoveCollectorRequest, RemoveCollectorResponse](
 			httpClient,
 			baseURL+ProctorServiceRemoveCollectorProcedure,
@@ -260,6 +287,13 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+ProctorServiceInspectCollectorProcedure,
 			connect.WithSchema(proctorServiceMethods.ByName("InspectCollector")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getUsage: connect.NewClient[GetUsageRequest, GetUsageResponse](
+			httpClient,
+			baseURL+ProctorServiceGetUsageProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("GetUsage")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
@@ -333,6 +367,8 @@ type proctorServiceClient struct {
 	pauseCollector   *connect.Client[PauseCollectorRequest, PauseCollectorResponse]
 	resumeCollector  *connect.Client[ResumeCollectorRequest, ResumeCollectorResponse]
 	signalCollector  *connect.Client[SignalCollectorRequest, SignalCollectorResponse]
+	reloadCollector  *connect.Client[ReloadCollectorRequest, ReloadCollectorResponse]
+	sendHeartbeat    *connect.Client[SendHeartbeatRequest, SendHeartbeatResponse]
 	removeCollector  *connect.Client[RemoveCollectorRequest, RemoveCollectorResponse]
 	resetCollector   *connect.Client[ResetCollectorRequest, ResetCollectorResponse]
 	shutdown         *connect.Client[ShutdownRequest, ShutdownResponse]
@@ -341,6 +377,7 @@ type proctorServiceClient struct {
 	checkHealth      *connect.Client[CheckHealthRequest, CheckHealthResponse]
 	getGraph         *connect.Client[GetGraphRequest, GetGraphResponse]
 	inspectCollector *connect.Client[InspectCollectorRequest, InspectCollectorResponse]
+	getUsage         *connect.Client[GetUsageRequest, GetUsageResponse]
 	getSupervisor    *connect.Client[GetSupervisorRequest, GetSupervisorResponse]
 	describeActors   *connect.Client[DescribeActorsRequest, DescribeActorsResponse]
 	getRuns          *connect.Client[GetRunsRequest, GetRunsResponse]
@@ -400,6 +437,24 @@ func (c *proctorServiceClient) ResumeCollector(ctx context.Context, req *ResumeC
 // SignalCollector calls proctor.v1.ProctorService.SignalCollector.
 func (c *proctorServiceClient) SignalCollector(ctx context.Context, req *SignalCollectorRequest) (*SignalCollectorResponse, error) {
 	response, err := c.signalCollector.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ReloadCollector calls proctor.v1.ProctorService.ReloadCollector.
+func (c *proctorServiceClient) ReloadCollector(ctx context.Context, req *ReloadCollectorRequest) (*ReloadCollectorResponse, error) {
+	response, err := c.reloadCollector.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// SendHeartbeat calls proctor.v1.ProctorService.SendHeartbeat.
+func (c *proctorServiceClient) SendHeartbeat(ctx context.Context, req *SendHeartbeatRequest) (*SendHeartbeatResponse, error) {
+	response, err := c.sendHeartbeat.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -472,6 +527,15 @@ func (c *proctorServiceClient) GetGraph(ctx context.Context, req *GetGraphReques
 // InspectCollector calls proctor.v1.ProctorService.InspectCollector.
 func (c *proctorServiceClient) InspectCollector(ctx context.Context, req *InspectCollectorRequest) (*InspectCollectorResponse, error) {
 	response, err := c.inspectCollector.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetUsage calls proctor.v1.ProctorService.GetUsage.
+func (c *proctorServiceClient) GetUsage(ctx context.Context, req *GetUsageRequest) (*GetUsageResponse, error) {
+	response, err := c.getUsage.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -566,6 +630,10 @@ type ProctorServiceHandler interface {
 	ResumeCollector(context.Context, *ResumeCollectorRequest) (*ResumeCollectorResponse, error)
 	// SignalCollector sends one signal to the process, or to its whole group.
 	SignalCollector(context.Context, *SignalCollectorRequest) (*SignalCollectorResponse, error)
+	// ReloadCollector has a running collector read its own configuration again.
+	ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error)
+	// SendHeartbeat is a sign of life of a running collector.
+	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
 	RemoveCollector(context.Context, *RemoveCollectorRequest) (*RemoveCollectorResponse, error)
 	// ResetCollector forgets the restarts that are counted against the limit.
@@ -583,6 +651,9 @@ type ProctorServiceHandler interface {
 	// InspectCollector says everything that is known about one collector, the
 	// configuration in force with its environment among it.
 	InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error)
+	// GetUsage says what collectors use: processor, memory and the like, and groups the
+	// sum of it. Nothing is measured without being asked for.
+	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
 	// GetSupervisor says what is known about the supervisor itself.
 	GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error)
 	// DescribeActors says what the actors are doing, for people who look for a fault.
@@ -652,6 +723,18 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		connect.WithSchema(proctorServiceMethods.ByName("SignalCollector")),
 		connect.WithHandlerOptions(opts...),
 	)
+	proctorServiceReloadCollectorHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceReloadCollectorProcedure,
+		svc.ReloadCollector,
+		connect.WithSchema(proctorServiceMethods.ByName("ReloadCollector")),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceSendHeartbeatHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceSendHeartbeatProcedure,
+		svc.SendHeartbeat,
+		connect.WithSchema(proctorServiceMethods.ByName("SendHeartbeat")),
+		connect.WithHandlerOptions(opts...),
+	)
 	proctorServiceRemoveCollectorHandler := connect.NewUnaryHandlerSimple(
 		ProctorServiceRemoveCollectorProcedure,
 		svc.RemoveCollector,
@@ -702,6 +785,13 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		ProctorServiceInspectCollectorProcedure,
 		svc.InspectCollector,
 		connect.WithSchema(proctorServiceMethods.ByName("InspectCollector")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceGetUsageHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceGetUsageProcedure,
+		svc.GetUsage,
+		connect.WithSchema(proctorServiceMethods.ByName("GetUsage")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
@@ -778,6 +868,10 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceResumeCollectorHandler.ServeHTTP(w, r)
 		case ProctorServiceSignalCollectorProcedure:
 			proctorServiceSignalCollectorHandler.ServeHTTP(w, r)
+		case ProctorServiceReloadCollectorProcedure:
+			proctorServiceReloadCollectorHandler.ServeHTTP(w, r)
+		case ProctorServiceSendHeartbeatProcedure:
+			proctorServiceSendHeartbeatHandler.ServeHTTP(w, r)
 		case ProctorServiceRemoveCollectorProcedure:
 			proctorServiceRemoveCollectorHandler.ServeHTTP(w, r)
 		case ProctorServiceResetCollectorProcedure:
@@ -794,6 +888,8 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceGetGraphHandler.ServeHTTP(w, r)
 		case ProctorServiceInspectCollectorProcedure:
 			proctorServiceInspectCollectorHandler.ServeHTTP(w, r)
+		case ProctorServiceGetUsageProcedure:
+			proctorServiceGetUsageHandler.ServeHTTP(w, r)
 		case ProctorServiceGetSupervisorProcedure:
 			proctorServiceGetSupervisorHandler.ServeHTTP(w, r)
 		case ProctorServiceDescribeActorsProcedure:
@@ -845,6 +941,14 @@ func (UnimplementedProctorServiceHandler) SignalCollector(context.Context, *Sign
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.SignalCollector is not implemented"))
 }
 
+func (UnimplementedProctorServiceHandler) ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.ReloadCollector is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.SendHeartbeat is not implemented"))
+}
+
 func (UnimplementedProctorServiceHandler) RemoveCollector(context.Context, *RemoveCollectorRequest) (*RemoveCollectorResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.RemoveCollector is not implemented"))
 }
@@ -875,6 +979,10 @@ func (UnimplementedProctorServiceHandler) GetGraph(context.Context, *GetGraphReq
 
 func (UnimplementedProctorServiceHandler) InspectCollector(context.Context, *InspectCollectorRequest) (*InspectCollectorResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.InspectCollector is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.GetUsage is not implemented"))
 }
 
 func (UnimplementedProctorServiceHandler) GetSupervisor(context.Context, *GetSupervisorRequest) (*GetSupervisorResponse, error) {

@@ -148,6 +148,71 @@ func (Health) EnumDescriptor() ([]byte, []int) {
 	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{1}
 }
 
+// Illness is what a process was ended for that did not work.
+type Illness int32
+
+const (
+	// None that has a name.
+	Illness_ILLNESS_UNSPECIFIED Illness = 0
+	// It was not ready in time.
+	Illness_ILLNESS_START Illness = 1
+	// A probe failed.
+	Illness_ILLNESS_PROBE Illness = 2
+	// It gave no sign of life.
+	Illness_ILLNESS_HANG Illness = 3
+	// It yielded nothing.
+	Illness_ILLNESS_SILENCE Illness = 4
+	// It used more memory than it may for so long.
+	Illness_ILLNESS_MEMORY Illness = 5
+)
+
+// Enum value maps for Illness.
+var (
+	Illness_name = map[int32]string{
+		0: "ILLNESS_UNSPECIFIED",
+		1: "ILLNESS_START",
+		2: "ILLNESS_PROBE",
+		3: "ILLNESS_HANG",
+		4: "ILLNESS_SILENCE",
+		5: "ILLNESS_MEMORY",
+	}
+	Illness_value = map[string]int32{
+		"ILLNESS_UNSPECIFIED": 0,
+		"ILLNESS_START":       1,
+		"ILLNESS_PROBE":       2,
+		"ILLNESS_HANG":        3,
+		"ILLNESS_SILENCE":     4,
+		"ILLNESS_MEMORY":      5,
+	}
+)
+
+func (x Illness) Enum() *Illness {
+	p := new(Illness)
+	*p = x
+	return p
+}
+
+func (x Illness) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Illness) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+}
+
+func (Illness) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[2]
+}
+
+func (x Illness) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Illness.Descriptor instead.
+func (Illness) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+}
+
 // RunEnd is how a process came to its end.
 type RunEnd int32
 
@@ -163,7 +228,7 @@ const (
 	RunEnd_RUN_END_OOM RunEnd = 4
 	// It was killed at a limit of processor time or of a file's size.
 	RunEnd_RUN_END_LIMIT RunEnd = 5
-	// It was ended because a probe failed, or it was not ready in time.
+	// It was ended because it was not ready in time, or did not work otherwise.
 	RunEnd_RUN_END_UNHEALTHY RunEnd = 6
 	// There never was a process.
 	RunEnd_RUN_END_SPAWN RunEnd = 7
@@ -175,6 +240,14 @@ const (
 	RunEnd_RUN_END_SUPERVISOR RunEnd = 10
 	// It is over, and how is not known.
 	RunEnd_RUN_END_UNKNOWN RunEnd = 11
+	// It was ended because a probe failed.
+	RunEnd_RUN_END_PROBE RunEnd = 12
+	// It was ended because it gave no sign of life.
+	RunEnd_RUN_END_HANG RunEnd = 13
+	// It was ended because it yielded nothing.
+	RunEnd_RUN_END_SILENCE RunEnd = 14
+	// It was ended with what it requires, or with its group.
+	RunEnd_RUN_END_DEPENDENCY RunEnd = 15
 )
 
 // Enum value maps for RunEnd.
@@ -192,6 +265,10 @@ var (
 		9:  "RUN_END_OPERATOR",
 		10: "RUN_END_SUPERVISOR",
 		11: "RUN_END_UNKNOWN",
+		12: "RUN_END_PROBE",
+		13: "RUN_END_HANG",
+		14: "RUN_END_SILENCE",
+		15: "RUN_END_DEPENDENCY",
 	}
 	RunEnd_value = map[string]int32{
 		"RUN_END_UNSPECIFIED": 0,
@@ -206,6 +283,10 @@ var (
 		"RUN_END_OPERATOR":    9,
 		"RUN_END_SUPERVISOR":  10,
 		"RUN_END_UNKNOWN":     11,
+		"RUN_END_PROBE":       12,
+		"RUN_END_HANG":        13,
+		"RUN_END_SILENCE":     14,
+		"RUN_END_DEPENDENCY":  15,
 	}
 )
 
@@ -220,11 +301,11 @@ func (x RunEnd) String() string {
 }
 
 func (RunEnd) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
 }
 
 func (RunEnd) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[2]
+	return &file_proctor_v1_proctor_proto_enumTypes[3]
 }
 
 func (x RunEnd) Number() protoreflect.EnumNumber {
@@ -233,7 +314,7 @@ func (x RunEnd) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunEnd.Descriptor instead.
 func (RunEnd) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
 }
 
 // RunTrigger is what has led to a process.
@@ -276,11 +357,11 @@ func (x RunTrigger) String() string {
 }
 
 func (RunTrigger) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
 }
 
 func (RunTrigger) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[3]
+	return &file_proctor_v1_proctor_proto_enumTypes[4]
 }
 
 func (x RunTrigger) Number() protoreflect.EnumNumber {
@@ -289,7 +370,7 @@ func (x RunTrigger) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunTrigger.Descriptor instead.
 func (RunTrigger) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
 }
 
 // Action is what a change of the configuration means for a collector.
@@ -337,11 +418,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[5].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[4]
+	return &file_proctor_v1_proctor_proto_enumTypes[5]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -350,7 +431,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
 }
 
 // Stream is one of the two that a process writes to.
@@ -387,11 +468,11 @@ func (x Stream) String() string {
 }
 
 func (Stream) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[5].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[6].Descriptor()
 }
 
 func (Stream) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[5]
+	return &file_proctor_v1_proctor_proto_enumTypes[6]
 }
 
 func (x Stream) Number() protoreflect.EnumNumber {
@@ -400,7 +481,7 @@ func (x Stream) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stream.Descriptor instead.
 func (Stream) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
 }
 
 // Error says what was tried on which collector, and why it did not work. It is
@@ -894,12 +975,22 @@ type CollectorConfig struct {
 	WatchdogSeconds       float64 `protobuf:"fixed64,63,opt,name=watchdog_seconds,json=watchdogSeconds,proto3" json:"watchdog_seconds,omitempty"`
 	WatchdogSignal        string  `protobuf:"bytes,64,opt,name=watchdog_signal,json=watchdogSignal,proto3" json:"watchdog_signal,omitempty"`
 	// The Unix group that it runs as, a name or a number.
-	UnixGroup   string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
-	Significant bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
-	Requires    []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
-	Wants       []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
-	After       []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
-	Activity    *Activity     `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
+	UnixGroup          string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
+	Significant        bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
+	Requires           []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants              []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
+	After              []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
+	Activity           *Activity     `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
+	StopSequence       []*StopStep   `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
+	ReloadSignal       string        `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
+	ReloadNotify       bool          `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
+	PreStart           []string      `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
+	PostStart          []string      `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
+	PreStop            []string      `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
+	PostExit           []string      `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
+	StopCommand        []string      `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
+	ReloadCommand      []string      `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
+	HookTimeoutSeconds float64       `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
 	// In octal.
 	Umask string `protobuf:"bytes,70,opt,name=umask,proto3" json:"umask,omitempty"`
 	// Absent: as without; empty: none.
@@ -917,6 +1008,7 @@ type CollectorConfig struct {
 	KeepFds             []int32 `protobuf:"varint,81,rep,packed,name=keep_fds,json=keepFds,proto3" json:"keep_fds,omitempty"`
 	// By name, where each is read from: a path, or "env:NAME".
 	Secrets       map[string]string `protobuf:"bytes,82,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Warn          *UsageWarnings    `protobuf:"bytes,90,opt,name=warn,proto3" json:"warn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1252,6 +1344,76 @@ func (x *CollectorConfig) GetActivity() *Activity {
 	return nil
 }
 
+func (x *CollectorConfig) GetStopSequence() []*StopStep {
+	if x != nil {
+		return x.StopSequence
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetReloadSignal() string {
+	if x != nil {
+		return x.ReloadSignal
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetReloadNotify() bool {
+	if x != nil {
+		return x.ReloadNotify
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetPreStart() []string {
+	if x != nil {
+		return x.PreStart
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetPostStart() []string {
+	if x != nil {
+		return x.PostStart
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetPreStop() []string {
+	if x != nil {
+		return x.PreStop
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetPostExit() []string {
+	if x != nil {
+		return x.PostExit
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetStopCommand() []string {
+	if x != nil {
+		return x.StopCommand
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetReloadCommand() []string {
+	if x != nil {
+		return x.ReloadCommand
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetHookTimeoutSeconds() float64 {
+	if x != nil {
+		return x.HookTimeoutSeconds
+	}
+	return 0
+}
+
 func (x *CollectorConfig) GetUmask() string {
 	if x != nil {
 		return x.Umask
@@ -1343,6 +1505,87 @@ func (x *CollectorConfig) GetSecrets() map[string]string {
 	return nil
 }
 
+func (x *CollectorConfig) GetWarn() *UsageWarnings {
+	if x != nil {
+		return x.Warn
+	}
+	return nil
+}
+
+// UsageWarnings say how much of something a collector may use, for how long, before
+// an event tells of it.
+type UsageWarnings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of its memory limit.
+	MemoryPercent int32 `protobuf:"varint,1,opt,name=memory_percent,json=memoryPercent,proto3" json:"memory_percent,omitempty"`
+	// Of one processor.
+	CpuPercent int32 `protobuf:"varint,2,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`
+	// Of tasks_max.
+	TasksPercent int32 `protobuf:"varint,3,opt,name=tasks_percent,json=tasksPercent,proto3" json:"tasks_percent,omitempty"`
+	// Zero: one look is enough.
+	ForSeconds    *float64 `protobuf:"fixed64,4,opt,name=for_seconds,json=forSeconds,proto3,oneof" json:"for_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageWarnings) Reset() {
+	*x = UsageWarnings{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageWarnings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageWarnings) ProtoMessage() {}
+
+func (x *UsageWarnings) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageWarnings.ProtoReflect.Descriptor instead.
+func (*UsageWarnings) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UsageWarnings) GetMemoryPercent() int32 {
+	if x != nil {
+		return x.MemoryPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetCpuPercent() int32 {
+	if x != nil {
+		return x.CpuPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetTasksPercent() int32 {
+	if x != nil {
+		return x.TasksPercent
+	}
+	return 0
+}
+
+func (x *UsageWarnings) GetForSeconds() float64 {
+	if x != nil && x.ForSeconds != nil {
+		return *x.ForSeconds
+	}
+	return 0
+}
+
 // Activity is what a collector has to yield.
 type Activity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1359,7 +1602,7 @@ type Activity struct {
 
 func (x *Activity) Reset() {
 	*x = Activity{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1614,7 @@ func (x *Activity) String() string {
 func (*Activity) ProtoMessage() {}
 
 func (x *Activity) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[5]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1627,7 @@ func (x *Activity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Activity.ProtoReflect.Descriptor instead.
 func (*Activity) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Activity) GetSource() string {
@@ -1429,6 +1672,60 @@ func (x *Activity) GetRestartOnSilence() bool {
 	return false
 }
 
+// StopStep is a signal that asks a collector to end.
+type StopStep struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Signal string                 `protobuf:"bytes,1,opt,name=signal,proto3" json:"signal,omitempty"`
+	// Since the one before.
+	AfterSeconds  float64 `protobuf:"fixed64,2,opt,name=after_seconds,json=afterSeconds,proto3" json:"after_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopStep) Reset() {
+	*x = StopStep{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopStep) ProtoMessage() {}
+
+func (x *StopStep) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopStep.ProtoReflect.Descriptor instead.
+func (*StopStep) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StopStep) GetSignal() string {
+	if x != nil {
+		return x.Signal
+	}
+	return ""
+}
+
+func (x *StopStep) GetAfterSeconds() float64 {
+	if x != nil {
+		return x.AfterSeconds
+	}
+	return 0
+}
+
 // Dependency is another collector that one waits for.
 type Dependency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1441,7 +1738,7 @@ type Dependency struct {
 
 func (x *Dependency) Reset() {
 	*x = Dependency{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1750,7 @@ func (x *Dependency) String() string {
 func (*Dependency) ProtoMessage() {}
 
 func (x *Dependency) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[6]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1763,7 @@ func (x *Dependency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
 func (*Dependency) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Dependency) GetId() string {
@@ -1503,7 +1800,7 @@ type GroupConfig struct {
 
 func (x *GroupConfig) Reset() {
 	*x = GroupConfig{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1812,7 @@ func (x *GroupConfig) String() string {
 func (*GroupConfig) ProtoMessage() {}
 
 func (x *GroupConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[7]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1825,7 @@ func (x *GroupConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupConfig.ProtoReflect.Descriptor instead.
 func (*GroupConfig) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{7}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GroupConfig) GetParent() string {
@@ -1602,7 +1899,7 @@ type ResourceLimits struct {
 
 func (x *ResourceLimits) Reset() {
 	*x = ResourceLimits{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1911,7 @@ func (x *ResourceLimits) String() string {
 func (*ResourceLimits) ProtoMessage() {}
 
 func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[8]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1924,7 @@ func (x *ResourceLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceLimits.ProtoReflect.Descriptor instead.
 func (*ResourceLimits) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{8}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResourceLimits) GetCpuPercent() int32 {
@@ -1733,7 +2030,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +2042,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[9]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +2055,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{9}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Probe) GetExec() *StringList {
@@ -1852,7 +2149,7 @@ type ProcessManagerConfig struct {
 
 func (x *ProcessManagerConfig) Reset() {
 	*x = ProcessManagerConfig{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2161,7 @@ func (x *ProcessManagerConfig) String() string {
 func (*ProcessManagerConfig) ProtoMessage() {}
 
 func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[10]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2174,7 @@ func (x *ProcessManagerConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessManagerConfig.ProtoReflect.Descriptor instead.
 func (*ProcessManagerConfig) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{10}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProcessManagerConfig) GetCollectorBinaries() map[string]string {
@@ -1978,7 +2275,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2287,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[11]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2300,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{11}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Config) GetProcessManager() *ProcessManagerConfig {
@@ -2060,14 +2357,18 @@ type Exit struct {
 	// How many of its processes were killed for lack of memory.
 	OomKills int32 `protobuf:"varint,15,opt,name=oom_kills,json=oomKills,proto3" json:"oom_kills,omitempty"`
 	// Why it was ended without being asked for, if it did not work.
-	Unhealthy     string `protobuf:"bytes,16,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Unhealthy string `protobuf:"bytes,16,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	// Of what kind that is.
+	Illness Illness `protobuf:"varint,40,opt,name=illness,proto3,enum=proctor.v1.Illness" json:"illness,omitempty"`
+	// The most that all its processes had together, where a cgroup tells.
+	MemoryPeakBytes int64 `protobuf:"varint,60,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2380,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[12]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2393,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{12}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Exit) GetIncarnation() uint64 {
@@ -2207,6 +2508,20 @@ func (x *Exit) GetUnhealthy() string {
 	return ""
 }
 
+func (x *Exit) GetIllness() Illness {
+	if x != nil {
+		return x.Illness
+	}
+	return Illness_ILLNESS_UNSPECIFIED
+}
+
+func (x *Exit) GetMemoryPeakBytes() int64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
 // Totals count what has happened to a collector since it is known.
 type Totals struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -2227,7 +2542,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2554,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2252,7 +2567,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Totals) GetStarts() uint64 {
@@ -2365,7 +2680,7 @@ type CollectorStatus struct {
 
 func (x *CollectorStatus) Reset() {
 	*x = CollectorStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +2692,7 @@ func (x *CollectorStatus) String() string {
 func (*CollectorStatus) ProtoMessage() {}
 
 func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +2705,7 @@ func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatus.ProtoReflect.Descriptor instead.
 func (*CollectorStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CollectorStatus) GetId() string {
@@ -2554,7 +2869,7 @@ type Said struct {
 
 func (x *Said) Reset() {
 	*x = Said{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2881,7 @@ func (x *Said) String() string {
 func (*Said) ProtoMessage() {}
 
 func (x *Said) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2894,7 @@ func (x *Said) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Said.ProtoReflect.Descriptor instead.
 func (*Said) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Said) GetStatus() string {
@@ -2657,7 +2972,7 @@ type GroupStatus struct {
 
 func (x *GroupStatus) Reset() {
 	*x = GroupStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2669,7 +2984,7 @@ func (x *GroupStatus) String() string {
 func (*GroupStatus) ProtoMessage() {}
 
 func (x *GroupStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2682,7 +2997,7 @@ func (x *GroupStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
 func (*GroupStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GroupStatus) GetName() string {
@@ -2762,7 +3077,7 @@ type StartCollectorRequest struct {
 
 func (x *StartCollectorRequest) Reset() {
 	*x = StartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2774,7 +3089,7 @@ func (x *StartCollectorRequest) String() string {
 func (*StartCollectorRequest) ProtoMessage() {}
 
 func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2787,7 +3102,7 @@ func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StartCollectorRequest) GetId() string {
@@ -2823,7 +3138,7 @@ type StartCollectorResponse struct {
 
 func (x *StartCollectorResponse) Reset() {
 	*x = StartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +3150,7 @@ func (x *StartCollectorResponse) String() string {
 func (*StartCollectorResponse) ProtoMessage() {}
 
 func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +3163,7 @@ func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartCollectorResponse) GetId() string {
@@ -2886,7 +3201,7 @@ type StopCollectorRequest struct {
 
 func (x *StopCollectorRequest) Reset() {
 	*x = StopCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +3213,7 @@ func (x *StopCollectorRequest) String() string {
 func (*StopCollectorRequest) ProtoMessage() {}
 
 func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3226,7 @@ func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StopCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StopCollectorRequest) GetId() string {
@@ -2946,7 +3261,7 @@ type StopCollectorResponse struct {
 
 func (x *StopCollectorResponse) Reset() {
 	*x = StopCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3273,7 @@ func (x *StopCollectorResponse) String() string {
 func (*StopCollectorResponse) ProtoMessage() {}
 
 func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3286,7 @@ func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StopCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopCollectorResponse) GetId() string {
@@ -2999,7 +3314,7 @@ type RestartCollectorRequest struct {
 
 func (x *RestartCollectorRequest) Reset() {
 	*x = RestartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3011,7 +3326,7 @@ func (x *RestartCollectorRequest) String() string {
 func (*RestartCollectorRequest) ProtoMessage() {}
 
 func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3024,7 +3339,7 @@ func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RestartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RestartCollectorRequest) GetId() string {
@@ -3053,7 +3368,7 @@ type RestartCollectorResponse struct {
 
 func (x *RestartCollectorResponse) Reset() {
 	*x = RestartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3380,7 @@ func (x *RestartCollectorResponse) String() string {
 func (*RestartCollectorResponse) ProtoMessage() {}
 
 func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3393,7 @@ func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RestartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestartCollectorResponse) GetId() string {
@@ -3112,7 +3427,7 @@ type PauseCollectorRequest struct {
 
 func (x *PauseCollectorRequest) Reset() {
 	*x = PauseCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3439,7 @@ func (x *PauseCollectorRequest) String() string {
 func (*PauseCollectorRequest) ProtoMessage() {}
 
 func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3452,7 @@ func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorRequest.ProtoReflect.Descriptor instead.
 func (*PauseCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PauseCollectorRequest) GetId() string {
@@ -3157,7 +3472,7 @@ type PauseCollectorResponse struct {
 
 func (x *PauseCollectorResponse) Reset() {
 	*x = PauseCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +3484,7 @@ func (x *PauseCollectorResponse) String() string {
 func (*PauseCollectorResponse) ProtoMessage() {}
 
 func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +3497,7 @@ func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorResponse.ProtoReflect.Descriptor instead.
 func (*PauseCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PauseCollectorResponse) GetId() string {
@@ -3202,7 +3517,7 @@ type ResumeCollectorRequest struct {
 
 func (x *ResumeCollectorRequest) Reset() {
 	*x = ResumeCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3214,7 +3529,7 @@ func (x *ResumeCollectorRequest) String() string {
 func (*ResumeCollectorRequest) ProtoMessage() {}
 
 func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3227,7 +3542,7 @@ func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResumeCollectorRequest) GetId() string {
@@ -3247,7 +3562,7 @@ type ResumeCollectorResponse struct {
 
 func (x *ResumeCollectorResponse) Reset() {
 	*x = ResumeCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3259,7 +3574,7 @@ func (x *ResumeCollectorResponse) String() string {
 func (*ResumeCollectorResponse) ProtoMessage() {}
 
 func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3272,7 +3587,7 @@ func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResumeCollectorResponse) GetId() string {
@@ -3296,7 +3611,7 @@ type SignalCollectorRequest struct {
 
 func (x *SignalCollectorRequest) Reset() {
 	*x = SignalCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +3623,7 @@ func (x *SignalCollectorRequest) String() string {
 func (*SignalCollectorRequest) ProtoMessage() {}
 
 func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +3636,7 @@ func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorRequest.ProtoReflect.Descriptor instead.
 func (*SignalCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SignalCollectorRequest) GetId() string {
@@ -3355,7 +3670,7 @@ type SignalCollectorResponse struct {
 
 func (x *SignalCollectorResponse) Reset() {
 	*x = SignalCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3682,7 @@ func (x *SignalCollectorResponse) String() string {
 func (*SignalCollectorResponse) ProtoMessage() {}
 
 func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,10 +3695,199 @@ func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorResponse.ProtoReflect.Descriptor instead.
 func (*SignalCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SignalCollectorResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ReloadCollectorRequest asks a collector to read its own configuration again.
+type ReloadCollectorRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadCollectorRequest) Reset() {
+	*x = ReloadCollectorRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadCollectorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadCollectorRequest) ProtoMessage() {}
+
+func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadCollectorRequest.ProtoReflect.Descriptor instead.
+func (*ReloadCollectorRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReloadCollectorRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ReloadCollectorResponse says that it has, as far as that can be told.
+type ReloadCollectorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadCollectorResponse) Reset() {
+	*x = ReloadCollectorResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadCollectorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadCollectorResponse) ProtoMessage() {}
+
+func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadCollectorResponse.ProtoReflect.Descriptor instead.
+func (*ReloadCollectorResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReloadCollectorResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// SendHeartbeatRequest is a sign of life of a collector.
+type SendHeartbeatRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What it does, in its own words; empty: as it was.
+	Status        string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendHeartbeatRequest) Reset() {
+	*x = SendHeartbeatRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendHeartbeatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendHeartbeatRequest) ProtoMessage() {}
+
+func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
+func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SendHeartbeatRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SendHeartbeatRequest) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+// SendHeartbeatResponse says that it was heard.
+type SendHeartbeatResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendHeartbeatResponse) Reset() {
+	*x = SendHeartbeatResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendHeartbeatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendHeartbeatResponse) ProtoMessage() {}
+
+func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
+func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SendHeartbeatResponse) GetId() string {
 	if x != nil {
 		return x.Id
 	}
@@ -3400,7 +3904,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3412,7 +3916,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3425,7 +3929,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -3445,7 +3949,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3457,7 +3961,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3470,7 +3974,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -3490,7 +3994,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3502,7 +4006,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3515,7 +4019,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -3535,7 +4039,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3547,7 +4051,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3560,7 +4064,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -3582,7 +4086,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +4098,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +4111,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -3642,7 +4146,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +4158,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +4171,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -3717,7 +4221,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3729,7 +4233,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3742,7 +4246,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Remainder) GetId() string {
@@ -3776,7 +4280,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +4292,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +4305,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -3821,7 +4325,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3833,7 +4337,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3846,7 +4350,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -3865,7 +4369,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3877,7 +4381,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3890,7 +4394,7 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 // ListCollectorsResponse has them ordered by id.
@@ -3904,7 +4408,7 @@ type ListCollectorsResponse struct {
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3916,7 +4420,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3929,7 +4433,7 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
@@ -3955,7 +4459,7 @@ type GetGraphRequest struct {
 
 func (x *GetGraphRequest) Reset() {
 	*x = GetGraphRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3967,7 +4471,7 @@ func (x *GetGraphRequest) String() string {
 func (*GetGraphRequest) ProtoMessage() {}
 
 func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3980,7 +4484,7 @@ func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetGraphRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 // GetGraphResponse has all collectors, each after those that it waits for.
@@ -3993,7 +4497,7 @@ type GetGraphResponse struct {
 
 func (x *GetGraphResponse) Reset() {
 	*x = GetGraphResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4005,7 +4509,7 @@ func (x *GetGraphResponse) String() string {
 func (*GetGraphResponse) ProtoMessage() {}
 
 func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4018,7 +4522,7 @@ func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphResponse.ProtoReflect.Descriptor instead.
 func (*GetGraphResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetGraphResponse) GetNodes() []*Node {
@@ -4050,7 +4554,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4566,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4579,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Node) GetId() string {
@@ -4158,7 +4662,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4170,7 +4674,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4183,7 +4687,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -4205,7 +4709,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4217,7 +4721,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4230,7 +4734,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -4264,7 +4768,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4276,7 +4780,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4289,7 +4793,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -4319,7 +4823,7 @@ type InspectCollectorResponse struct {
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4331,7 +4835,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4344,7 +4848,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -4389,6 +4893,756 @@ func (x *InspectCollectorResponse) GetDetail() string {
 	return ""
 }
 
+// GetUsageRequest asks what collectors use.
+type GetUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Collectors, and groups with @ before them. None: all collectors and groups.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// All that the system tells; else processor time, memory and tasks.
+	Full bool `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	// The use of the processor in percent, too. Where nobody has looked shortly before,
+	// the answer takes a quarter of a second more.
+	Rate          bool `protobuf:"varint,3,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageRequest) Reset() {
+	*x = GetUsageRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageRequest) ProtoMessage() {}
+
+func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetUsageRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetUsageRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *GetUsageRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+func (x *GetUsageRequest) GetRate() bool {
+	if x != nil {
+		return x.Rate
+	}
+	return false
+}
+
+// GetUsageResponse says what they use.
+type GetUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ordered by id.
+	Collectors []*CollectorUsage `protobuf:"bytes,1,rep,name=collectors,proto3" json:"collectors,omitempty"`
+	// Ordered by name.
+	Groups        []*GroupUsage `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageResponse) Reset() {
+	*x = GetUsageResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageResponse) ProtoMessage() {}
+
+func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetUsageResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetUsageResponse) GetCollectors() []*CollectorUsage {
+	if x != nil {
+		return x.Collectors
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetGroups() []*GroupUsage {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// CollectorUsage is what the process of a collector and its tree use.
+type CollectorUsage struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Incarnation uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Absent: there is no process.
+	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectorUsage) Reset() {
+	*x = CollectorUsage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectorUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectorUsage) ProtoMessage() {}
+
+func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectorUsage.ProtoReflect.Descriptor instead.
+func (*CollectorUsage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *CollectorUsage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CollectorUsage) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *CollectorUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// GroupUsage is what the collectors of a group use together.
+type GroupUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many collectors there are, and of how many it is the sum: those that have a
+	// process.
+	Members       int32  `protobuf:"varint,2,opt,name=members,proto3" json:"members,omitempty"`
+	Measured      int32  `protobuf:"varint,3,opt,name=measured,proto3" json:"measured,omitempty"`
+	Usage         *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupUsage) Reset() {
+	*x = GroupUsage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupUsage) ProtoMessage() {}
+
+func (x *GroupUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupUsage.ProtoReflect.Descriptor instead.
+func (*GroupUsage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *GroupUsage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupUsage) GetMembers() int32 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *GroupUsage) GetMeasured() int32 {
+	if x != nil {
+		return x.Measured
+	}
+	return 0
+}
+
+func (x *GroupUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// Usage is what a process and its tree use. What is absent is not known. Counters
+// are of the process that is there: they begin anew with each.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Where the numbers are from: "cgroup v2", "procfs", "job object", "sysctl".
+	Source            string   `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	UserTimeSeconds   *float64 `protobuf:"fixed64,3,opt,name=user_time_seconds,json=userTimeSeconds,proto3,oneof" json:"user_time_seconds,omitempty"`
+	SystemTimeSeconds *float64 `protobuf:"fixed64,4,opt,name=system_time_seconds,json=systemTimeSeconds,proto3,oneof" json:"system_time_seconds,omitempty"`
+	// Of one processor, over the time before.
+	CpuPercent     *float64 `protobuf:"fixed64,5,opt,name=cpu_percent,json=cpuPercent,proto3,oneof" json:"cpu_percent,omitempty"`
+	CpuOverSeconds float64  `protobuf:"fixed64,6,opt,name=cpu_over_seconds,json=cpuOverSeconds,proto3" json:"cpu_over_seconds,omitempty"`
+	// How long a limit has kept it from running.
+	ThrottledSeconds *float64 `protobuf:"fixed64,7,opt,name=throttled_seconds,json=throttledSeconds,proto3,oneof" json:"throttled_seconds,omitempty"`
+	MemoryBytes      *int64   `protobuf:"varint,8,opt,name=memory_bytes,json=memoryBytes,proto3,oneof" json:"memory_bytes,omitempty"`
+	MemoryPeakBytes  *int64   `protobuf:"varint,9,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3,oneof" json:"memory_peak_bytes,omitempty"`
+	// Zero: none is known.
+	MemoryLimitBytes int64  `protobuf:"varint,10,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	SwapBytes        *int64 `protobuf:"varint,11,opt,name=swap_bytes,json=swapBytes,proto3,oneof" json:"swap_bytes,omitempty"`
+	Processes        *int32 `protobuf:"varint,12,opt,name=processes,proto3,oneof" json:"processes,omitempty"`
+	// Processes and threads.
+	Tasks *int32 `protobuf:"varint,13,opt,name=tasks,proto3,oneof" json:"tasks,omitempty"`
+	// Zero: none is known.
+	TasksLimit int32 `protobuf:"varint,14,opt,name=tasks_limit,json=tasksLimit,proto3" json:"tasks_limit,omitempty"`
+	// Of storage.
+	ReadBytes       *uint64 `protobuf:"varint,15,opt,name=read_bytes,json=readBytes,proto3,oneof" json:"read_bytes,omitempty"`
+	WriteBytes      *uint64 `protobuf:"varint,16,opt,name=write_bytes,json=writeBytes,proto3,oneof" json:"write_bytes,omitempty"`
+	ReadOperations  *uint64 `protobuf:"varint,17,opt,name=read_operations,json=readOperations,proto3,oneof" json:"read_operations,omitempty"`
+	WriteOperations *uint64 `protobuf:"varint,18,opt,name=write_operations,json=writeOperations,proto3,oneof" json:"write_operations,omitempty"`
+	// That are open; handles on Windows.
+	Descriptors         *int32    `protobuf:"varint,19,opt,name=descriptors,proto3,oneof" json:"descriptors,omitempty"`
+	VoluntarySwitches   *uint64   `protobuf:"varint,20,opt,name=voluntary_switches,json=voluntarySwitches,proto3,oneof" json:"voluntary_switches,omitempty"`
+	InvoluntarySwitches *uint64   `protobuf:"varint,21,opt,name=involuntary_switches,json=involuntarySwitches,proto3,oneof" json:"involuntary_switches,omitempty"`
+	CpuPressure         *Pressure `protobuf:"bytes,22,opt,name=cpu_pressure,json=cpuPressure,proto3" json:"cpu_pressure,omitempty"`
+	MemoryPressure      *Pressure `protobuf:"bytes,23,opt,name=memory_pressure,json=memoryPressure,proto3" json:"memory_pressure,omitempty"`
+	IoPressure          *Pressure `protobuf:"bytes,24,opt,name=io_pressure,json=ioPressure,proto3" json:"io_pressure,omitempty"`
+	OomKills            *uint64   `protobuf:"varint,25,opt,name=oom_kills,json=oomKills,proto3,oneof" json:"oom_kills,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Usage) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Usage) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Usage) GetUserTimeSeconds() float64 {
+	if x != nil && x.UserTimeSeconds != nil {
+		return *x.UserTimeSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetSystemTimeSeconds() float64 {
+	if x != nil && x.SystemTimeSeconds != nil {
+		return *x.SystemTimeSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPercent() float64 {
+	if x != nil && x.CpuPercent != nil {
+		return *x.CpuPercent
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuOverSeconds() float64 {
+	if x != nil {
+		return x.CpuOverSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetThrottledSeconds() float64 {
+	if x != nil && x.ThrottledSeconds != nil {
+		return *x.ThrottledSeconds
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryBytes() int64 {
+	if x != nil && x.MemoryBytes != nil {
+		return *x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryPeakBytes() int64 {
+	if x != nil && x.MemoryPeakBytes != nil {
+		return *x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryLimitBytes() int64 {
+	if x != nil {
+		return x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetSwapBytes() int64 {
+	if x != nil && x.SwapBytes != nil {
+		return *x.SwapBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetProcesses() int32 {
+	if x != nil && x.Processes != nil {
+		return *x.Processes
+	}
+	return 0
+}
+
+func (x *Usage) GetTasks() int32 {
+	if x != nil && x.Tasks != nil {
+		return *x.Tasks
+	}
+	return 0
+}
+
+func (x *Usage) GetTasksLimit() int32 {
+	if x != nil {
+		return x.TasksLimit
+	}
+	return 0
+}
+
+func (x *Usage) GetReadBytes() uint64 {
+	if x != nil && x.ReadBytes != nil {
+		return *x.ReadBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetWriteBytes() uint64 {
+	if x != nil && x.WriteBytes != nil {
+		return *x.WriteBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetReadOperations() uint64 {
+	if x != nil && x.ReadOperations != nil {
+		return *x.ReadOperations
+	}
+	return 0
+}
+
+func (x *Usage) GetWriteOperations() uint64 {
+	if x != nil && x.WriteOperations != nil {
+		return *x.WriteOperations
+	}
+	return 0
+}
+
+func (x *Usage) GetDescriptors() int32 {
+	if x != nil && x.Descriptors != nil {
+		return *x.Descriptors
+	}
+	return 0
+}
+
+func (x *Usage) GetVoluntarySwitches() uint64 {
+	if x != nil && x.VoluntarySwitches != nil {
+		return *x.VoluntarySwitches
+	}
+	return 0
+}
+
+func (x *Usage) GetInvoluntarySwitches() uint64 {
+	if x != nil && x.InvoluntarySwitches != nil {
+		return *x.InvoluntarySwitches
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPressure() *Pressure {
+	if x != nil {
+		return x.CpuPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetMemoryPressure() *Pressure {
+	if x != nil {
+		return x.MemoryPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetIoPressure() *Pressure {
+	if x != nil {
+		return x.IoPressure
+	}
+	return nil
+}
+
+func (x *Usage) GetOomKills() uint64 {
+	if x != nil && x.OomKills != nil {
+		return *x.OomKills
+	}
+	return 0
+}
+
+// Pressure is for how much of the time some of the tasks, or all of them at once,
+// had to wait for something.
+type Pressure struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SomePercent_10 float64                `protobuf:"fixed64,1,opt,name=some_percent_10,json=somePercent10,proto3" json:"some_percent_10,omitempty"`
+	SomePercent_60 float64                `protobuf:"fixed64,2,opt,name=some_percent_60,json=somePercent60,proto3" json:"some_percent_60,omitempty"`
+	FullPercent_10 float64                `protobuf:"fixed64,3,opt,name=full_percent_10,json=fullPercent10,proto3" json:"full_percent_10,omitempty"`
+	FullPercent_60 float64                `protobuf:"fixed64,4,opt,name=full_percent_60,json=fullPercent60,proto3" json:"full_percent_60,omitempty"`
+	SomeSeconds    float64                `protobuf:"fixed64,5,opt,name=some_seconds,json=someSeconds,proto3" json:"some_seconds,omitempty"`
+	FullSeconds    float64                `protobuf:"fixed64,6,opt,name=full_seconds,json=fullSeconds,proto3" json:"full_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Pressure) Reset() {
+	*x = Pressure{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pressure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pressure) ProtoMessage() {}
+
+func (x *Pressure) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pressure.ProtoReflect.Descriptor instead.
+func (*Pressure) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Pressure) GetSomePercent_10() float64 {
+	if x != nil {
+		return x.SomePercent_10
+	}
+	return 0
+}
+
+func (x *Pressure) GetSomePercent_60() float64 {
+	if x != nil {
+		return x.SomePercent_60
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullPercent_10() float64 {
+	if x != nil {
+		return x.FullPercent_10
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullPercent_60() float64 {
+	if x != nil {
+		return x.FullPercent_60
+	}
+	return 0
+}
+
+func (x *Pressure) GetSomeSeconds() float64 {
+	if x != nil {
+		return x.SomeSeconds
+	}
+	return 0
+}
+
+func (x *Pressure) GetFullSeconds() float64 {
+	if x != nil {
+		return x.FullSeconds
+	}
+	return 0
+}
+
+// UsageHigh says that a collector has used more of something than is warned of.
+type UsageHigh struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "memory", "cpu" or "tasks".
+	Resource  string  `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Percent   float64 `protobuf:"fixed64,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	Threshold int32   `protobuf:"varint,3,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	// Bytes, thousandths of a processor, tasks.
+	Used          int64   `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`
+	Limit         int64   `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	ForSeconds    float64 `protobuf:"fixed64,6,opt,name=for_seconds,json=forSeconds,proto3" json:"for_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageHigh) Reset() {
+	*x = UsageHigh{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageHigh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageHigh) ProtoMessage() {}
+
+func (x *UsageHigh) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageHigh.ProtoReflect.Descriptor instead.
+func (*UsageHigh) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *UsageHigh) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *UsageHigh) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetThreshold() int32 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *UsageHigh) GetForSeconds() float64 {
+	if x != nil {
+		return x.ForSeconds
+	}
+	return 0
+}
+
+// UsageNormal says that a UsageHigh is over.
+type UsageNormal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resource      string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Percent       float64                `protobuf:"fixed64,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	Threshold     int32                  `protobuf:"varint,3,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	LastedSeconds float64                `protobuf:"fixed64,4,opt,name=lasted_seconds,json=lastedSeconds,proto3" json:"lasted_seconds,omitempty"`
+	// Its process has ended.
+	Ended         bool `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageNormal) Reset() {
+	*x = UsageNormal{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageNormal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageNormal) ProtoMessage() {}
+
+func (x *UsageNormal) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageNormal.ProtoReflect.Descriptor instead.
+func (*UsageNormal) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *UsageNormal) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *UsageNormal) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetThreshold() int32 {
+	if x != nil {
+		return x.Threshold
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetLastedSeconds() float64 {
+	if x != nil {
+		return x.LastedSeconds
+	}
+	return 0
+}
+
+func (x *UsageNormal) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
 // GetSupervisorRequest asks about the supervisor itself.
 type GetSupervisorRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4398,7 +5652,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4410,7 +5664,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4423,7 +5677,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -4451,7 +5705,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4463,7 +5717,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4476,7 +5730,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -4553,7 +5807,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4565,7 +5819,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4578,7 +5832,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StateCount) GetState() State {
@@ -4608,7 +5862,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4620,7 +5874,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4633,7 +5887,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -4670,7 +5924,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4682,7 +5936,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4695,7 +5949,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -4730,7 +5984,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4742,7 +5996,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4755,7 +6009,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -4781,7 +6035,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4793,7 +6047,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4806,7 +6060,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -4819,7 +6073,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4831,7 +6085,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4844,7 +6098,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -4866,7 +6120,7 @@ type GetRunsRequest struct {
 
 func (x *GetRunsRequest) Reset() {
 	*x = GetRunsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4878,7 +6132,7 @@ func (x *GetRunsRequest) String() string {
 func (*GetRunsRequest) ProtoMessage() {}
 
 func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4891,7 +6145,7 @@ func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
 func (*GetRunsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *GetRunsRequest) GetId() string {
@@ -4919,7 +6173,7 @@ type GetRunsResponse struct {
 
 func (x *GetRunsResponse) Reset() {
 	*x = GetRunsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4931,7 +6185,7 @@ func (x *GetRunsResponse) String() string {
 func (*GetRunsResponse) ProtoMessage() {}
 
 func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4944,7 +6198,7 @@ func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
 func (*GetRunsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GetRunsResponse) GetId() string {
@@ -4990,14 +6244,16 @@ type Run struct {
 	// The number of the crash report; 0: there is none.
 	Crash uint64 `protobuf:"varint,17,opt,name=crash,proto3" json:"crash,omitempty"`
 	// Why the record cannot be read.
-	Unreadable    string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	Unreadable string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	// What came to what it belongs to, where it was ended for that.
+	Because       string `protobuf:"bytes,19,opt,name=because,proto3" json:"because,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5009,7 +6265,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5022,7 +6278,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Run) GetId() string {
@@ -5151,6 +6407,13 @@ func (x *Run) GetUnreadable() string {
 	return ""
 }
 
+func (x *Run) GetBecause() string {
+	if x != nil {
+		return x.Because
+	}
+	return ""
+}
+
 // ListCrashesRequest asks for the crash reports.
 type ListCrashesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5162,7 +6425,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5174,7 +6437,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5187,7 +6450,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListCrashesRequest) GetId() string {
@@ -5207,7 +6470,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5219,7 +6482,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5232,7 +6495,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -5252,7 +6515,7 @@ type GetCrashRequest struct {
 
 func (x *GetCrashRequest) Reset() {
 	*x = GetCrashRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5264,7 +6527,7 @@ func (x *GetCrashRequest) String() string {
 func (*GetCrashRequest) ProtoMessage() {}
 
 func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5277,7 +6540,7 @@ func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
 func (*GetCrashRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetCrashRequest) GetNumber() uint64 {
@@ -5297,7 +6560,7 @@ type GetCrashResponse struct {
 
 func (x *GetCrashResponse) Reset() {
 	*x = GetCrashResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5309,7 +6572,7 @@ func (x *GetCrashResponse) String() string {
 func (*GetCrashResponse) ProtoMessage() {}
 
 func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5322,7 +6585,7 @@ func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
 func (*GetCrashResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetCrashResponse) GetCrash() *Crash {
@@ -5358,14 +6621,16 @@ type Crash struct {
 	Core   *CoreDump `protobuf:"bytes,14,opt,name=core,proto3" json:"core,omitempty"`
 	Output []string  `protobuf:"bytes,15,rep,name=output,proto3" json:"output,omitempty"`
 	// What else failed within a minute of it.
-	Others        []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	Others []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	// What it used in its last minute, the oldest first, if that was looked at.
+	Usage         []*Usage `protobuf:"bytes,60,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5377,7 +6642,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5390,7 +6655,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -5505,6 +6770,13 @@ func (x *Crash) GetOthers() []*OtherFailure {
 	return nil
 }
 
+func (x *Crash) GetUsage() []*Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // CrashedRun is one process that ended in a crash.
 type CrashedRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5519,7 +6791,7 @@ type CrashedRun struct {
 
 func (x *CrashedRun) Reset() {
 	*x = CrashedRun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5531,7 +6803,7 @@ func (x *CrashedRun) String() string {
 func (*CrashedRun) ProtoMessage() {}
 
 func (x *CrashedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5544,7 +6816,7 @@ func (x *CrashedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
 func (*CrashedRun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *CrashedRun) GetId() string {
@@ -5596,7 +6868,7 @@ type CoreDump struct {
 
 func (x *CoreDump) Reset() {
 	*x = CoreDump{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5608,7 +6880,7 @@ func (x *CoreDump) String() string {
 func (*CoreDump) ProtoMessage() {}
 
 func (x *CoreDump) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5621,7 +6893,7 @@ func (x *CoreDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
 func (*CoreDump) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *CoreDump) GetPath() string {
@@ -5657,7 +6929,7 @@ type OtherFailure struct {
 
 func (x *OtherFailure) Reset() {
 	*x = OtherFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5669,7 +6941,7 @@ func (x *OtherFailure) String() string {
 func (*OtherFailure) ProtoMessage() {}
 
 func (x *OtherFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5682,7 +6954,7 @@ func (x *OtherFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
 func (*OtherFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *OtherFailure) GetId() string {
@@ -5718,7 +6990,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5730,7 +7002,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5743,7 +7015,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -5770,7 +7042,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5782,7 +7054,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5795,7 +7067,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -5816,7 +7088,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5828,7 +7100,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5841,7 +7113,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -5861,7 +7133,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5873,7 +7145,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5886,7 +7158,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -5910,7 +7182,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5922,7 +7194,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5935,7 +7207,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -5975,7 +7247,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5987,7 +7259,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6000,7 +7272,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Change) GetId() string {
@@ -6055,7 +7327,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6067,7 +7339,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6080,7 +7352,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -6115,7 +7387,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6127,7 +7399,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6140,7 +7412,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -6189,6 +7461,10 @@ type Event struct {
 	//	*Event_Lost
 	//	*Event_HealthChanged
 	//	*Event_NotifyRefused
+	//	*Event_Reloaded
+	//	*Event_HookFailed
+	//	*Event_UsageHigh
+	//	*Event_UsageNormal
 	//	*Event_GroupRestarting
 	//	*Event_GroupEnded
 	Fact          isEvent_Fact `protobuf_oneof:"fact"`
@@ -6198,7 +7474,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6210,7 +7486,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6223,7 +7499,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -6428,6 +7704,42 @@ func (x *Event) GetNotifyRefused() *NotifyRefused {
 	return nil
 }
 
+func (x *Event) GetReloaded() *Reloaded {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_Reloaded); ok {
+			return x.Reloaded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetHookFailed() *HookFailed {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_HookFailed); ok {
+			return x.HookFailed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetUsageHigh() *UsageHigh {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_UsageHigh); ok {
+			return x.UsageHigh
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetUsageNormal() *UsageNormal {
+	if x != nil {
+		if x, ok := x.Fact.(*Event_UsageNormal); ok {
+			return x.UsageNormal
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetGroupRestarting() *GroupRestarting {
 	if x != nil {
 		if x, ok := x.Fact.(*Event_GroupRestarting); ok {
@@ -6518,6 +7830,22 @@ type Event_NotifyRefused struct {
 	NotifyRefused *NotifyRefused `protobuf:"bytes,60,opt,name=notify_refused,json=notifyRefused,proto3,oneof"`
 }
 
+type Event_Reloaded struct {
+	Reloaded *Reloaded `protobuf:"bytes,61,opt,name=reloaded,proto3,oneof"`
+}
+
+type Event_HookFailed struct {
+	HookFailed *HookFailed `protobuf:"bytes,62,opt,name=hook_failed,json=hookFailed,proto3,oneof"`
+}
+
+type Event_UsageHigh struct {
+	UsageHigh *UsageHigh `protobuf:"bytes,90,opt,name=usage_high,json=usageHigh,proto3,oneof"`
+}
+
+type Event_UsageNormal struct {
+	UsageNormal *UsageNormal `protobuf:"bytes,91,opt,name=usage_normal,json=usageNormal,proto3,oneof"`
+}
+
 type Event_GroupRestarting struct {
 	GroupRestarting *GroupRestarting `protobuf:"bytes,32,opt,name=group_restarting,json=groupRestarting,proto3,oneof"`
 }
@@ -6560,6 +7888,14 @@ func (*Event_HealthChanged) isEvent_Fact() {}
 
 func (*Event_NotifyRefused) isEvent_Fact() {}
 
+func (*Event_Reloaded) isEvent_Fact() {}
+
+func (*Event_HookFailed) isEvent_Fact() {}
+
+func (*Event_UsageHigh) isEvent_Fact() {}
+
+func (*Event_UsageNormal) isEvent_Fact() {}
+
 func (*Event_GroupRestarting) isEvent_Fact() {}
 
 func (*Event_GroupEnded) isEvent_Fact() {}
@@ -6574,7 +7910,7 @@ type NotifyRefused struct {
 
 func (x *NotifyRefused) Reset() {
 	*x = NotifyRefused{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6586,7 +7922,7 @@ func (x *NotifyRefused) String() string {
 func (*NotifyRefused) ProtoMessage() {}
 
 func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6599,10 +7935,101 @@ func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRefused.ProtoReflect.Descriptor instead.
 func (*NotifyRefused) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *NotifyRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Reloaded says that the collector has read its configuration again.
+type Reloaded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reloaded) Reset() {
+	*x = Reloaded{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reloaded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reloaded) ProtoMessage() {}
+
+func (x *Reloaded) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
+func (*Reloaded) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
+}
+
+// HookFailed says that a command around the life of a process failed.
+type HookFailed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The command's key in a configuration file.
+	Hook          string `protobuf:"bytes,1,opt,name=hook,proto3" json:"hook,omitempty"`
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HookFailed) Reset() {
+	*x = HookFailed{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HookFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HookFailed) ProtoMessage() {}
+
+func (x *HookFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HookFailed.ProtoReflect.Descriptor instead.
+func (*HookFailed) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *HookFailed) GetHook() string {
+	if x != nil {
+		return x.Hook
+	}
+	return ""
+}
+
+func (x *HookFailed) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
@@ -6619,7 +8046,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6631,7 +8058,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6644,7 +8071,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Added) GetType() string {
@@ -6663,7 +8090,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6675,7 +8102,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6688,7 +8115,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -6705,7 +8132,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6717,7 +8144,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6730,7 +8157,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -6773,14 +8200,16 @@ type Exited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Exit  *Exit                  `protobuf:"bytes,1,opt,name=exit,proto3" json:"exit,omitempty"`
 	// It was asked to.
-	Expected      bool `protobuf:"varint,2,opt,name=expected,proto3" json:"expected,omitempty"`
+	Expected bool `protobuf:"varint,2,opt,name=expected,proto3" json:"expected,omitempty"`
+	// Why it was asked to, where nobody has asked for that.
+	Because       string `protobuf:"bytes,3,opt,name=because,proto3" json:"because,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6792,7 +8221,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6805,7 +8234,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -6820,6 +8249,13 @@ func (x *Exited) GetExpected() bool {
 		return x.Expected
 	}
 	return false
+}
+
+func (x *Exited) GetBecause() string {
+	if x != nil {
+		return x.Because
+	}
+	return ""
 }
 
 // RestartScheduled says that a process is going to be replaced.
@@ -6838,7 +8274,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6850,7 +8286,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6863,7 +8299,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -6921,7 +8357,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6933,7 +8369,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6946,7 +8382,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -6981,7 +8417,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6993,7 +8429,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7006,7 +8442,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -7033,7 +8469,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7045,7 +8481,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7058,7 +8494,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Crashed) GetReason() string {
@@ -7077,7 +8513,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7089,7 +8525,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7102,7 +8538,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -7116,7 +8552,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7128,7 +8564,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7141,7 +8577,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Begun) GetInstance() string {
@@ -7171,7 +8607,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7183,7 +8619,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7196,7 +8632,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -7241,7 +8677,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7253,7 +8689,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7266,7 +8702,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Audited) GetOperation() string {
@@ -7300,7 +8736,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7312,7 +8748,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7325,7 +8761,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -7346,7 +8782,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7358,7 +8794,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7371,7 +8807,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -7399,7 +8835,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7411,7 +8847,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7424,7 +8860,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -7446,7 +8882,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7458,7 +8894,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7471,7 +8907,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -7509,7 +8945,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7521,7 +8957,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7534,7 +8970,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *LogPosition) GetFile() uint64 {
@@ -7582,7 +9018,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7594,7 +9030,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7607,7 +9043,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ReadLogsRequest) GetIds() []string {
@@ -7700,7 +9136,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7712,7 +9148,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7725,7 +9161,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ReadLogsResponse) GetRecords() []*LogRecord {
@@ -7770,7 +9206,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7782,7 +9218,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7795,7 +9231,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *LogRecord) GetId() string {
@@ -7927,7 +9363,7 @@ type LogGap struct {
 
 func (x *LogGap) Reset() {
 	*x = LogGap{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7939,7 +9375,7 @@ func (x *LogGap) String() string {
 func (*LogGap) ProtoMessage() {}
 
 func (x *LogGap) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7952,7 +9388,7 @@ func (x *LogGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
 func (*LogGap) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *LogGap) GetLines() uint64 {
@@ -7991,7 +9427,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8003,7 +9439,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8016,7 +9452,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -8065,7 +9501,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8077,7 +9513,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8090,7 +9526,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -8162,7 +9598,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\x88\x15\n" +
+	"\x1c_rate_limit_lines_per_second\"\xac\x18\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -8211,7 +9647,18 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\brequires\x18# \x03(\v2\x16.proctor.v1.DependencyR\brequires\x12\x14\n" +
 	"\x05wants\x18$ \x03(\tR\x05wants\x12,\n" +
 	"\x05after\x18% \x03(\v2\x16.proctor.v1.DependencyR\x05after\x120\n" +
-	"\bactivity\x18A \x01(\v2\x14.proctor.v1.ActivityR\bactivity\x12\x14\n" +
+	"\bactivity\x18A \x01(\v2\x14.proctor.v1.ActivityR\bactivity\x129\n" +
+	"\rstop_sequence\x18( \x03(\v2\x14.proctor.v1.StopStepR\fstopSequence\x12#\n" +
+	"\rreload_signal\x18) \x01(\tR\freloadSignal\x12#\n" +
+	"\rreload_notify\x18* \x01(\bR\freloadNotify\x12\x1b\n" +
+	"\tpre_start\x18+ \x03(\tR\bpreStart\x12\x1d\n" +
+	"\n" +
+	"post_start\x18, \x03(\tR\tpostStart\x12\x19\n" +
+	"\bpre_stop\x18- \x03(\tR\apreStop\x12\x1b\n" +
+	"\tpost_exit\x18. \x03(\tR\bpostExit\x12!\n" +
+	"\fstop_command\x18/ \x03(\tR\vstopCommand\x12%\n" +
+	"\x0ereload_command\x180 \x03(\tR\rreloadCommand\x120\n" +
+	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x12\x14\n" +
 	"\x05umask\x18F \x01(\tR\x05umask\x12:\n" +
 	"\fcapabilities\x18G \x01(\v2\x16.proctor.v1.StringListR\fcapabilities\x12/\n" +
 	"\x11no_new_privileges\x18H \x01(\bH\x06R\x0fnoNewPrivileges\x88\x01\x01\x12%\n" +
@@ -8225,7 +9672,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\rbinary_sha256\x18O \x01(\tR\fbinarySha256\x126\n" +
 	"\x14confinement_required\x18P \x01(\bH\aR\x13confinementRequired\x88\x01\x01\x12\x19\n" +
 	"\bkeep_fds\x18Q \x03(\x05R\akeepFds\x12B\n" +
-	"\asecrets\x18R \x03(\v2(.proctor.v1.CollectorConfig.SecretsEntryR\asecrets\x1a6\n" +
+	"\asecrets\x18R \x03(\v2(.proctor.v1.CollectorConfig.SecretsEntryR\asecrets\x12-\n" +
+	"\x04warn\x18Z \x01(\v2\x19.proctor.v1.UsageWarningsR\x04warn\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -8239,14 +9687,25 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x15_restart_on_unhealthyB\t\n" +
 	"\a_notifyB\x14\n" +
 	"\x12_no_new_privilegesB\x17\n" +
-	"\x15_confinement_required\"\xd0\x01\n" +
+	"\x15_confinement_required\"\xb2\x01\n" +
+	"\rUsageWarnings\x12%\n" +
+	"\x0ememory_percent\x18\x01 \x01(\x05R\rmemoryPercent\x12\x1f\n" +
+	"\vcpu_percent\x18\x02 \x01(\x05R\n" +
+	"cpuPercent\x12#\n" +
+	"\rtasks_percent\x18\x03 \x01(\x05R\ftasksPercent\x12$\n" +
+	"\vfor_seconds\x18\x04 \x01(\x01H\x00R\n" +
+	"forSeconds\x88\x01\x01B\x0e\n" +
+	"\f_for_seconds\"\xd0\x01\n" +
 	"\bActivity\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x16\n" +
 	"\x06metric\x18\x03 \x01(\tR\x06metric\x12.\n" +
 	"\x13max_silence_seconds\x18\x04 \x01(\x01R\x11maxSilenceSeconds\x12$\n" +
 	"\x0emin_per_minute\x18\x05 \x01(\x05R\fminPerMinute\x12,\n" +
-	"\x12restart_on_silence\x18\x06 \x01(\bR\x10restartOnSilence\":\n" +
+	"\x12restart_on_silence\x18\x06 \x01(\bR\x10restartOnSilence\"G\n" +
+	"\bStopStep\x12\x16\n" +
+	"\x06signal\x18\x01 \x01(\tR\x06signal\x12#\n" +
+	"\rafter_seconds\x18\x02 \x01(\x01R\fafterSeconds\":\n" +
 	"\n" +
 	"Dependency\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
@@ -8322,7 +9781,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\x1aR\n" +
 	"\vGroupsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xf2\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xcd\x04\n" +
 	"\x04Exit\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x12\n" +
@@ -8343,7 +9802,9 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x13system_time_seconds\x18\r \x01(\x01R\x11systemTimeSeconds\x12\"\n" +
 	"\rmax_rss_bytes\x18\x0e \x01(\x03R\vmaxRssBytes\x12\x1b\n" +
 	"\toom_kills\x18\x0f \x01(\x05R\boomKills\x12\x1c\n" +
-	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\"\xab\x02\n" +
+	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\x12-\n" +
+	"\aillness\x18( \x01(\x0e2\x13.proctor.v1.IllnessR\aillness\x12*\n" +
+	"\x11memory_peak_bytes\x18< \x01(\x03R\x0fmemoryPeakBytes\"\xab\x02\n" +
 	"\x06Totals\x12\x16\n" +
 	"\x06starts\x18\x01 \x01(\x04R\x06starts\x12\x1a\n" +
 	"\brestarts\x18\x02 \x01(\x04R\brestarts\x12%\n" +
@@ -8435,6 +9896,15 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05group\x18\x03 \x01(\bR\x05group\")\n" +
 	"\x17SignalCollectorResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"(\n" +
+	"\x16ReloadCollectorRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\")\n" +
+	"\x17ReloadCollectorResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\">\n" +
+	"\x14SendHeartbeatRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\"'\n" +
+	"\x15SendHeartbeatResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"(\n" +
 	"\x16RemoveCollectorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\")\n" +
 	"\x17RemoveCollectorResponse\x12\x0e\n" +
@@ -8495,7 +9965,100 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06wanted\x18\x03 \x01(\bR\x06wanted\x12\x1a\n" +
 	"\bdeclared\x18\x04 \x01(\bR\bdeclared\x12#\n" +
 	"\rrestarts_left\x18\x05 \x01(\x05R\frestartsLeft\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail\"\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"K\n" +
+	"\x0fGetUsageRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x12\n" +
+	"\x04full\x18\x02 \x01(\bR\x04full\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\bR\x04rate\"~\n" +
+	"\x10GetUsageResponse\x12:\n" +
+	"\n" +
+	"collectors\x18\x01 \x03(\v2\x1a.proctor.v1.CollectorUsageR\n" +
+	"collectors\x12.\n" +
+	"\x06groups\x18\x02 \x03(\v2\x16.proctor.v1.GroupUsageR\x06groups\"k\n" +
+	"\x0eCollectorUsage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12'\n" +
+	"\x05usage\x18\x03 \x01(\v2\x11.proctor.v1.UsageR\x05usage\"\x7f\n" +
+	"\n" +
+	"GroupUsage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\amembers\x18\x02 \x01(\x05R\amembers\x12\x1a\n" +
+	"\bmeasured\x18\x03 \x01(\x05R\bmeasured\x12'\n" +
+	"\x05usage\x18\x04 \x01(\v2\x11.proctor.v1.UsageR\x05usage\"\x81\v\n" +
+	"\x05Usage\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12/\n" +
+	"\x11user_time_seconds\x18\x03 \x01(\x01H\x00R\x0fuserTimeSeconds\x88\x01\x01\x123\n" +
+	"\x13system_time_seconds\x18\x04 \x01(\x01H\x01R\x11systemTimeSeconds\x88\x01\x01\x12$\n" +
+	"\vcpu_percent\x18\x05 \x01(\x01H\x02R\n" +
+	"cpuPercent\x88\x01\x01\x12(\n" +
+	"\x10cpu_over_seconds\x18\x06 \x01(\x01R\x0ecpuOverSeconds\x120\n" +
+	"\x11throttled_seconds\x18\a \x01(\x01H\x03R\x10throttledSeconds\x88\x01\x01\x12&\n" +
+	"\fmemory_bytes\x18\b \x01(\x03H\x04R\vmemoryBytes\x88\x01\x01\x12/\n" +
+	"\x11memory_peak_bytes\x18\t \x01(\x03H\x05R\x0fmemoryPeakBytes\x88\x01\x01\x12,\n" +
+	"\x12memory_limit_bytes\x18\n" +
+	" \x01(\x03R\x10memoryLimitBytes\x12\"\n" +
+	"\n" +
+	"swap_bytes\x18\v \x01(\x03H\x06R\tswapBytes\x88\x01\x01\x12!\n" +
+	"\tprocesses\x18\f \x01(\x05H\aR\tprocesses\x88\x01\x01\x12\x19\n" +
+	"\x05tasks\x18\r \x01(\x05H\bR\x05tasks\x88\x01\x01\x12\x1f\n" +
+	"\vtasks_limit\x18\x0e \x01(\x05R\n" +
+	"tasksLimit\x12\"\n" +
+	"\n" +
+	"read_bytes\x18\x0f \x01(\x04H\tR\treadBytes\x88\x01\x01\x12$\n" +
+	"\vwrite_bytes\x18\x10 \x01(\x04H\n" +
+	"R\n" +
+	"writeBytes\x88\x01\x01\x12,\n" +
+	"\x0fread_operations\x18\x11 \x01(\x04H\vR\x0ereadOperations\x88\x01\x01\x12.\n" +
+	"\x10write_operations\x18\x12 \x01(\x04H\fR\x0fwriteOperations\x88\x01\x01\x12%\n" +
+	"\vdescriptors\x18\x13 \x01(\x05H\rR\vdescriptors\x88\x01\x01\x122\n" +
+	"\x12voluntary_switches\x18\x14 \x01(\x04H\x0eR\x11voluntarySwitches\x88\x01\x01\x126\n" +
+	"\x14involuntary_switches\x18\x15 \x01(\x04H\x0fR\x13involuntarySwitches\x88\x01\x01\x127\n" +
+	"\fcpu_pressure\x18\x16 \x01(\v2\x14.proctor.v1.PressureR\vcpuPressure\x12=\n" +
+	"\x0fmemory_pressure\x18\x17 \x01(\v2\x14.proctor.v1.PressureR\x0ememoryPressure\x125\n" +
+	"\vio_pressure\x18\x18 \x01(\v2\x14.proctor.v1.PressureR\n" +
+	"ioPressure\x12 \n" +
+	"\toom_kills\x18\x19 \x01(\x04H\x10R\boomKills\x88\x01\x01B\x14\n" +
+	"\x12_user_time_secondsB\x16\n" +
+	"\x14_system_time_secondsB\x0e\n" +
+	"\f_cpu_percentB\x14\n" +
+	"\x12_throttled_secondsB\x0f\n" +
+	"\r_memory_bytesB\x14\n" +
+	"\x12_memory_peak_bytesB\r\n" +
+	"\v_swap_bytesB\f\n" +
+	"\n" +
+	"_processesB\b\n" +
+	"\x06_tasksB\r\n" +
+	"\v_read_bytesB\x0e\n" +
+	"\f_write_bytesB\x12\n" +
+	"\x10_read_operationsB\x13\n" +
+	"\x11_write_operationsB\x0e\n" +
+	"\f_descriptorsB\x15\n" +
+	"\x13_voluntary_switchesB\x17\n" +
+	"\x15_involuntary_switchesB\f\n" +
+	"\n" +
+	"_oom_kills\"\xf0\x01\n" +
+	"\bPressure\x12&\n" +
+	"\x0fsome_percent_10\x18\x01 \x01(\x01R\rsomePercent10\x12&\n" +
+	"\x0fsome_percent_60\x18\x02 \x01(\x01R\rsomePercent60\x12&\n" +
+	"\x0ffull_percent_10\x18\x03 \x01(\x01R\rfullPercent10\x12&\n" +
+	"\x0ffull_percent_60\x18\x04 \x01(\x01R\rfullPercent60\x12!\n" +
+	"\fsome_seconds\x18\x05 \x01(\x01R\vsomeSeconds\x12!\n" +
+	"\ffull_seconds\x18\x06 \x01(\x01R\vfullSeconds\"\xaa\x01\n" +
+	"\tUsageHigh\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\x01R\apercent\x12\x1c\n" +
+	"\tthreshold\x18\x03 \x01(\x05R\tthreshold\x12\x12\n" +
+	"\x04used\x18\x04 \x01(\x03R\x04used\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x1f\n" +
+	"\vfor_seconds\x18\x06 \x01(\x01R\n" +
+	"forSeconds\"\x9e\x01\n" +
+	"\vUsageNormal\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\x01R\apercent\x12\x1c\n" +
+	"\tthreshold\x18\x03 \x01(\x05R\tthreshold\x12%\n" +
+	"\x0elasted_seconds\x18\x04 \x01(\x01R\rlastedSeconds\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended\"\x16\n" +
 	"\x14GetSupervisorRequest\"\xe8\x02\n" +
 	"\x15GetSupervisorResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x10\n" +
@@ -8533,7 +10096,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x04last\x18\x02 \x01(\x05R\x04last\"F\n" +
 	"\x0fGetRunsResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
-	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xe4\x04\n" +
+	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xfe\x04\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
@@ -8557,7 +10120,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05crash\x18\x11 \x01(\x04R\x05crash\x12\x1e\n" +
 	"\n" +
 	"unreadable\x18\x12 \x01(\tR\n" +
-	"unreadable\"$\n" +
+	"unreadable\x12\x18\n" +
+	"\abecause\x18\x13 \x01(\tR\abecause\"$\n" +
 	"\x12ListCrashesRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
 	"\x13ListCrashesResponse\x12+\n" +
@@ -8565,7 +10129,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0fGetCrashRequest\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\";\n" +
 	"\x10GetCrashResponse\x12'\n" +
-	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\x8b\x04\n" +
+	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\xb4\x04\n" +
 	"\x05Crash\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x0e\n" +
@@ -8583,7 +10147,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12(\n" +
 	"\x04core\x18\x0e \x01(\v2\x14.proctor.v1.CoreDumpR\x04core\x12\x16\n" +
 	"\x06output\x18\x0f \x03(\tR\x06output\x120\n" +
-	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\"\x98\x01\n" +
+	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\x12'\n" +
+	"\x05usage\x18< \x03(\v2\x11.proctor.v1.UsageR\x05usage\"\x98\x01\n" +
 	"\n" +
 	"CrashedRun\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -8627,8 +10192,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\binstance\x18\x03 \x01(\tR\binstance\"\\\n" +
 	"\x13WatchEventsResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12)\n" +
-	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\xb1\n" +
-	"\n" +
+	"\x06events\x18\x02 \x03(\v2\x11.proctor.v1.EventR\x06events\"\x96\f\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1c\n" +
@@ -8654,13 +10218,25 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\routput_stored\x18\x1d \x01(\v2\x18.proctor.v1.OutputStoredH\x00R\foutputStored\x12&\n" +
 	"\x04lost\x18\x1e \x01(\v2\x10.proctor.v1.LostH\x00R\x04lost\x12B\n" +
 	"\x0ehealth_changed\x18\x1f \x01(\v2\x19.proctor.v1.HealthChangedH\x00R\rhealthChanged\x12B\n" +
-	"\x0enotify_refused\x18< \x01(\v2\x19.proctor.v1.NotifyRefusedH\x00R\rnotifyRefused\x12H\n" +
+	"\x0enotify_refused\x18< \x01(\v2\x19.proctor.v1.NotifyRefusedH\x00R\rnotifyRefused\x122\n" +
+	"\breloaded\x18= \x01(\v2\x14.proctor.v1.ReloadedH\x00R\breloaded\x129\n" +
+	"\vhook_failed\x18> \x01(\v2\x16.proctor.v1.HookFailedH\x00R\n" +
+	"hookFailed\x126\n" +
+	"\n" +
+	"usage_high\x18Z \x01(\v2\x15.proctor.v1.UsageHighH\x00R\tusageHigh\x12<\n" +
+	"\fusage_normal\x18[ \x01(\v2\x17.proctor.v1.UsageNormalH\x00R\vusageNormal\x12H\n" +
 	"\x10group_restarting\x18  \x01(\v2\x1b.proctor.v1.GroupRestartingH\x00R\x0fgroupRestarting\x129\n" +
 	"\vgroup_ended\x18! \x01(\v2\x16.proctor.v1.GroupEndedH\x00R\n" +
 	"groupEndedB\x06\n" +
 	"\x04fact\"'\n" +
 	"\rNotifyRefused\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x1b\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\n" +
+	"\n" +
+	"\bReloaded\"8\n" +
+	"\n" +
+	"HookFailed\x12\x12\n" +
+	"\x04hook\x18\x01 \x01(\tR\x04hook\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x1b\n" +
 	"\x05Added\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\"\t\n" +
 	"\aRemoved\"\xc1\x01\n" +
@@ -8669,10 +10245,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x02to\x18\x02 \x01(\x0e2\x11.proctor.v1.StateR\x02to\x12\x10\n" +
 	"\x03pid\x18\x03 \x01(\rR\x03pid\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12=\n" +
-	"\fnext_restart\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vnextRestart\"J\n" +
+	"\fnext_restart\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vnextRestart\"d\n" +
 	"\x06Exited\x12$\n" +
 	"\x04exit\x18\x01 \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12\x1a\n" +
-	"\bexpected\x18\x02 \x01(\bR\bexpected\"\xca\x01\n" +
+	"\bexpected\x18\x02 \x01(\bR\bexpected\x12\x18\n" +
+	"\abecause\x18\x03 \x01(\tR\abecause\"\xca\x01\n" +
 	"\x10RestartScheduled\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12#\n" +
 	"\rafter_seconds\x18\x02 \x01(\x01R\fafterSeconds\x12*\n" +
@@ -8784,7 +10361,14 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eHEALTH_UNKNOWN\x10\x01\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x02\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x03\x12\x14\n" +
-	"\x10HEALTH_UNHEALTHY\x10\x04*\x80\x02\n" +
+	"\x10HEALTH_UNHEALTHY\x10\x04*\x83\x01\n" +
+	"\aIllness\x12\x17\n" +
+	"\x13ILLNESS_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rILLNESS_START\x10\x01\x12\x11\n" +
+	"\rILLNESS_PROBE\x10\x02\x12\x10\n" +
+	"\fILLNESS_HANG\x10\x03\x12\x13\n" +
+	"\x0fILLNESS_SILENCE\x10\x04\x12\x12\n" +
+	"\x0eILLNESS_MEMORY\x10\x05*\xd2\x02\n" +
 	"\x06RunEnd\x12\x17\n" +
 	"\x13RUN_END_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fRUN_END_RUNNING\x10\x01\x12\x10\n" +
@@ -8798,7 +10382,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x10RUN_END_OPERATOR\x10\t\x12\x16\n" +
 	"\x12RUN_END_SUPERVISOR\x10\n" +
 	"\x12\x13\n" +
-	"\x0fRUN_END_UNKNOWN\x10\v*r\n" +
+	"\x0fRUN_END_UNKNOWN\x10\v\x12\x11\n" +
+	"\rRUN_END_PROBE\x10\f\x12\x10\n" +
+	"\fRUN_END_HANG\x10\r\x12\x13\n" +
+	"\x0fRUN_END_SILENCE\x10\x0e\x12\x16\n" +
+	"\x12RUN_END_DEPENDENCY\x10\x0f*r\n" +
 	"\n" +
 	"RunTrigger\x12\x1b\n" +
 	"\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -8816,7 +10404,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
-	"\rSTREAM_STDERR\x10\x022\xbe\x0f\n" +
+	"\rSTREAM_STDERR\x10\x022\xbc\x11\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -8824,6 +10412,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0ePauseCollector\x12!.proctor.v1.PauseCollectorRequest\x1a\".proctor.v1.PauseCollectorResponse\x12Z\n" +
 	"\x0fResumeCollector\x12\".proctor.v1.ResumeCollectorRequest\x1a#.proctor.v1.ResumeCollectorResponse\x12Z\n" +
 	"\x0fSignalCollector\x12\".proctor.v1.SignalCollectorRequest\x1a#.proctor.v1.SignalCollectorResponse\x12Z\n" +
+	"\x0fReloadCollector\x12\".proctor.v1.ReloadCollectorRequest\x1a#.proctor.v1.ReloadCollectorResponse\x12T\n" +
+	"\rSendHeartbeat\x12 .proctor.v1.SendHeartbeatRequest\x1a!.proctor.v1.SendHeartbeatResponse\x12Z\n" +
 	"\x0fRemoveCollector\x12\".proctor.v1.RemoveCollectorRequest\x1a#.proctor.v1.RemoveCollectorResponse\x12W\n" +
 	"\x0eResetCollector\x12!.proctor.v1.ResetCollectorRequest\x1a\".proctor.v1.ResetCollectorResponse\x12E\n" +
 	"\bShutdown\x12\x1b.proctor.v1.ShutdownRequest\x1a\x1c.proctor.v1.ShutdownResponse\x12M\n" +
@@ -8831,7 +10421,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eListCollectors\x12!.proctor.v1.ListCollectorsRequest\x1a\".proctor.v1.ListCollectorsResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\vCheckHealth\x12\x1e.proctor.v1.CheckHealthRequest\x1a\x1f.proctor.v1.CheckHealthResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\bGetGraph\x12\x1b.proctor.v1.GetGraphRequest\x1a\x1c.proctor.v1.GetGraphResponse\"\x03\x90\x02\x01\x12b\n" +
-	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\x10InspectCollector\x12#.proctor.v1.InspectCollectorRequest\x1a$.proctor.v1.InspectCollectorResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\bGetUsage\x12\x1b.proctor.v1.GetUsageRequest\x1a\x1c.proctor.v1.GetUsageResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSupervisor\x12 .proctor.v1.GetSupervisorRequest\x1a!.proctor.v1.GetSupervisorResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eDescribeActors\x12!.proctor.v1.DescribeActorsRequest\x1a\".proctor.v1.DescribeActorsResponse\"\x03\x90\x02\x01\x12G\n" +
 	"\aGetRuns\x12\x1a.proctor.v1.GetRunsRequest\x1a\x1b.proctor.v1.GetRunsResponse\"\x03\x90\x02\x01\x12S\n" +
@@ -8854,299 +10445,338 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 	return file_proctor_v1_proctor_proto_rawDescData
 }
 
-var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 106)
+var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 122)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
-	(RunEnd)(0),                      // 2: proctor.v1.RunEnd
-	(RunTrigger)(0),                  // 3: proctor.v1.RunTrigger
-	(Action)(0),                      // 4: proctor.v1.Action
-	(Stream)(0),                      // 5: proctor.v1.Stream
-	(*Error)(nil),                    // 6: proctor.v1.Error
-	(*Problem)(nil),                  // 7: proctor.v1.Problem
-	(*StringList)(nil),               // 8: proctor.v1.StringList
-	(*OutputConfig)(nil),             // 9: proctor.v1.OutputConfig
-	(*CollectorConfig)(nil),          // 10: proctor.v1.CollectorConfig
-	(*Activity)(nil),                 // 11: proctor.v1.Activity
-	(*Dependency)(nil),               // 12: proctor.v1.Dependency
-	(*GroupConfig)(nil),              // 13: proctor.v1.GroupConfig
-	(*ResourceLimits)(nil),           // 14: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 15: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 16: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 17: proctor.v1.Config
-	(*Exit)(nil),                     // 18: proctor.v1.Exit
-	(*Totals)(nil),                   // 19: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 20: proctor.v1.CollectorStatus
-	(*Said)(nil),                     // 21: proctor.v1.Said
-	(*GroupStatus)(nil),              // 22: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 23: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 24: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 25: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 26: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 27: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 28: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 29: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 30: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 31: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 32: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 33: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 34: proctor.v1.SignalCollectorResponse
-	(*RemoveCollectorRequest)(nil),   // 35: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 36: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 37: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 38: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 39: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 40: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 41: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 42: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 43: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 44: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 45: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 46: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 47: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 48: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 49: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 50: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 51: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 52: proctor.v1.InspectCollectorResponse
-	(*GetSupervisorRequest)(nil),     // 53: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 54: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 55: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 56: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 57: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 58: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 59: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 60: proctor.v1.DescribeActorsResponse
-	(*GetRunsRequest)(nil),           // 61: proctor.v1.GetRunsRequest
-	(*GetRunsResponse)(nil),          // 62: proctor.v1.GetRunsResponse
-	(*Run)(nil),                      // 63: proctor.v1.Run
-	(*ListCrashesRequest)(nil),       // 64: proctor.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),      // 65: proctor.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),          // 66: proctor.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),         // 67: proctor.v1.GetCrashResponse
-	(*Crash)(nil),                    // 68: proctor.v1.Crash
-	(*CrashedRun)(nil),               // 69: proctor.v1.CrashedRun
-	(*CoreDump)(nil),                 // 70: proctor.v1.CoreDump
-	(*OtherFailure)(nil),             // 71: proctor.v1.OtherFailure
-	(*ApplyConfigRequest)(nil),       // 72: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 73: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 74: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 75: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 76: proctor.v1.Plan
-	(*Change)(nil),                   // 77: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 78: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 79: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 80: proctor.v1.Event
-	(*NotifyRefused)(nil),            // 81: proctor.v1.NotifyRefused
-	(*Added)(nil),                    // 82: proctor.v1.Added
-	(*Removed)(nil),                  // 83: proctor.v1.Removed
-	(*StateChanged)(nil),             // 84: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 85: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 86: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 87: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 88: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 89: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 90: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 91: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 92: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 93: proctor.v1.Audited
-	(*OutputLost)(nil),               // 94: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 95: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 96: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 97: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 98: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 99: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 100: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 101: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 102: proctor.v1.LogGap
-	(*GroupRestarting)(nil),          // 103: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 104: proctor.v1.GroupEnded
-	nil,                              // 105: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 106: proctor.v1.CollectorConfig.SecretsEntry
-	nil,                              // 107: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 108: proctor.v1.Config.CollectorsEntry
-	nil,                              // 109: proctor.v1.Config.GroupsEntry
-	nil,                              // 110: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 111: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 112: google.protobuf.Timestamp
+	(Illness)(0),                     // 2: proctor.v1.Illness
+	(RunEnd)(0),                      // 3: proctor.v1.RunEnd
+	(RunTrigger)(0),                  // 4: proctor.v1.RunTrigger
+	(Action)(0),                      // 5: proctor.v1.Action
+	(Stream)(0),                      // 6: proctor.v1.Stream
+	(*Error)(nil),                    // 7: proctor.v1.Error
+	(*Problem)(nil),                  // 8: proctor.v1.Problem
+	(*StringList)(nil),               // 9: proctor.v1.StringList
+	(*OutputConfig)(nil),             // 10: proctor.v1.OutputConfig
+	(*CollectorConfig)(nil),          // 11: proctor.v1.CollectorConfig
+	(*UsageWarnings)(nil),            // 12: proctor.v1.UsageWarnings
+	(*Activity)(nil),                 // 13: proctor.v1.Activity
+	(*StopStep)(nil),                 // 14: proctor.v1.StopStep
+	(*Dependency)(nil),               // 15: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 16: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 17: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 18: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 19: proctor.v1.ProcessManagerConfig
+	(*Config)(nil),                   // 20: proctor.v1.Config
+	(*Exit)(nil),                     // 21: proctor.v1.Exit
+	(*Totals)(nil),                   // 22: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 23: proctor.v1.CollectorStatus
+	(*Said)(nil),                     // 24: proctor.v1.Said
+	(*GroupStatus)(nil),              // 25: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 26: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 27: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 28: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 29: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 30: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 31: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 32: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 33: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 34: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 35: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 36: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 37: proctor.v1.SignalCollectorResponse
+	(*ReloadCollectorRequest)(nil),   // 38: proctor.v1.ReloadCollectorRequest
+	(*ReloadCollectorResponse)(nil),  // 39: proctor.v1.ReloadCollectorResponse
+	(*SendHeartbeatRequest)(nil),     // 40: proctor.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),    // 41: proctor.v1.SendHeartbeatResponse
+	(*RemoveCollectorRequest)(nil),   // 42: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 43: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 44: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 45: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 46: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 47: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 48: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 49: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 50: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 51: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 52: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 53: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 54: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 55: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 56: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 57: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 58: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 59: proctor.v1.InspectCollectorResponse
+	(*GetUsageRequest)(nil),          // 60: proctor.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),         // 61: proctor.v1.GetUsageResponse
+	(*CollectorUsage)(nil),           // 62: proctor.v1.CollectorUsage
+	(*GroupUsage)(nil),               // 63: proctor.v1.GroupUsage
+	(*Usage)(nil),                    // 64: proctor.v1.Usage
+	(*Pressure)(nil),                 // 65: proctor.v1.Pressure
+	(*UsageHigh)(nil),                // 66: proctor.v1.UsageHigh
+	(*UsageNormal)(nil),              // 67: proctor.v1.UsageNormal
+	(*GetSupervisorRequest)(nil),     // 68: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 69: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 70: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 71: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 72: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 73: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 74: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 75: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 76: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 77: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 78: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 79: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 80: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 81: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 82: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 83: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 84: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 85: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 86: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 87: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 88: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 89: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 90: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 91: proctor.v1.Plan
+	(*Change)(nil),                   // 92: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 93: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 94: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 95: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 96: proctor.v1.NotifyRefused
+	(*Reloaded)(nil),                 // 97: proctor.v1.Reloaded
+	(*HookFailed)(nil),               // 98: proctor.v1.HookFailed
+	(*Added)(nil),                    // 99: proctor.v1.Added
+	(*Removed)(nil),                  // 100: proctor.v1.Removed
+	(*StateChanged)(nil),             // 101: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 102: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 103: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 104: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 105: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 106: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 107: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 108: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 109: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 110: proctor.v1.Audited
+	(*OutputLost)(nil),               // 111: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 112: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 113: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 114: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 115: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 116: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 117: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 118: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 119: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 120: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 121: proctor.v1.GroupEnded
+	nil,                              // 122: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 123: proctor.v1.CollectorConfig.SecretsEntry
+	nil,                              // 124: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 125: proctor.v1.Config.CollectorsEntry
+	nil,                              // 126: proctor.v1.Config.GroupsEntry
+	nil,                              // 127: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 128: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 129: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
-	7,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
-	8,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
-	8,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	105, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
-	9,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
-	8,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	14,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	15,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	15,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	15,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	12,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
-	12,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
-	11,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
-	8,   // 14: proctor.v1.CollectorConfig.capabilities:type_name -> proctor.v1.StringList
-	106, // 15: proctor.v1.CollectorConfig.secrets:type_name -> proctor.v1.CollectorConfig.SecretsEntry
-	8,   // 16: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	107, // 17: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	9,   // 18: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	16,  // 19: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	108, // 20: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	109, // 21: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	112, // 22: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,   // 23: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	112, // 24: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	112, // 25: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	112, // 26: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	18,  // 27: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 28: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	19,  // 29: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	112, // 30: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	21,  // 31: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	112, // 32: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 33: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	112, // 34: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	10,  // 35: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	18,  // 36: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	41,  // 37: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	20,  // 38: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	20,  // 39: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	22,  // 40: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	48,  // 41: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 42: proctor.v1.Node.state:type_name -> proctor.v1.State
-	12,  // 43: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	12,  // 44: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	112, // 45: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	112, // 46: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	112, // 47: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 48: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	20,  // 49: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	10,  // 50: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	112, // 51: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	55,  // 52: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	56,  // 53: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	57,  // 54: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 55: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	58,  // 56: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	63,  // 57: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	112, // 58: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	3,   // 59: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	2,   // 60: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	18,  // 61: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	112, // 62: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	68,  // 63: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	68,  // 64: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	112, // 65: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	112, // 66: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	69,  // 67: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	18,  // 68: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	70,  // 69: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	71,  // 70: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	112, // 71: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	112, // 72: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	17,  // 73: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	76,  // 74: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	76,  // 75: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	77,  // 76: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	4,   // 77: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	6,   // 78: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	112, // 79: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	80,  // 80: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	112, // 81: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	82,  // 82: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	83,  // 83: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	84,  // 84: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	85,  // 85: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	86,  // 86: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	87,  // 87: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	88,  // 88: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	89,  // 89: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	90,  // 90: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	91,  // 91: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	92,  // 92: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	93,  // 93: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	94,  // 94: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	95,  // 95: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	96,  // 96: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	97,  // 97: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	81,  // 98: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	103, // 99: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	104, // 100: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 101: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 102: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	112, // 103: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	18,  // 104: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	112, // 105: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	6,   // 106: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 107: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 108: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	112, // 109: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	112, // 110: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	5,   // 111: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	110, // 112: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	101, // 113: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	111, // 114: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	112, // 115: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	5,   // 116: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	102, // 117: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	6,   // 118: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	98,  // 119: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	10,  // 120: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	13,  // 121: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	98,  // 122: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	98,  // 123: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	23,  // 124: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	25,  // 125: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	27,  // 126: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	29,  // 127: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	31,  // 128: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	33,  // 129: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	35,  // 130: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	37,  // 131: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	39,  // 132: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	42,  // 133: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	44,  // 134: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	49,  // 135: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	46,  // 136: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	51,  // 137: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	53,  // 138: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	59,  // 139: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	61,  // 140: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	64,  // 141: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	66,  // 142: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	72,  // 143: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	74,  // 144: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	78,  // 145: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	99,  // 146: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	24,  // 147: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	26,  // 148: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	28,  // 149: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	30,  // 150: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	32,  // 151: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	34,  // 152: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	36,  // 153: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	38,  // 154: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	40,  // 155: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	43,  // 156: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	45,  // 157: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	50,  // 158: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	47,  // 159: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	52,  // 160: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	54,  // 161: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	60,  // 162: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	62,  // 163: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	65,  // 164: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	67,  // 165: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	73,  // 166: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	75,  // 167: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	79,  // 168: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	100, // 169: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	147, // [147:170] is the sub-list for method output_type
-	124, // [124:147] is the sub-list for method input_type
-	124, // [124:124] is the sub-list for extension type_name
-	124, // [124:124] is the sub-list for extension extendee
-	0,   // [0:124] is the sub-list for field type_name
+	8,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
+	9,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
+	9,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
+	122, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	10,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
+	9,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
+	17,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	18,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	18,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	18,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	15,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	15,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	13,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
+	14,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
+	9,   // 15: proctor.v1.CollectorConfig.capabilities:type_name -> proctor.v1.StringList
+	123, // 16: proctor.v1.CollectorConfig.secrets:type_name -> proctor.v1.CollectorConfig.SecretsEntry
+	12,  // 17: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
+	9,   // 18: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	124, // 19: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	10,  // 20: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	19,  // 21: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	125, // 22: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	126, // 23: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	129, // 24: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	2,   // 25: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
+	0,   // 26: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	129, // 27: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	129, // 28: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	129, // 29: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	21,  // 30: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 31: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	22,  // 32: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	129, // 33: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	24,  // 34: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	129, // 35: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 36: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	129, // 37: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	11,  // 38: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	21,  // 39: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	48,  // 40: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	23,  // 41: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	23,  // 42: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	25,  // 43: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	55,  // 44: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 45: proctor.v1.Node.state:type_name -> proctor.v1.State
+	15,  // 46: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	15,  // 47: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	129, // 48: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	129, // 49: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	129, // 50: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 51: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	23,  // 52: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	11,  // 53: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	62,  // 54: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
+	63,  // 55: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
+	64,  // 56: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
+	64,  // 57: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
+	129, // 58: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	65,  // 59: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
+	65,  // 60: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
+	65,  // 61: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
+	129, // 62: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	70,  // 63: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	71,  // 64: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	72,  // 65: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 66: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	73,  // 67: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	78,  // 68: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	129, // 69: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	4,   // 70: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	3,   // 71: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	21,  // 72: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	129, // 73: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	83,  // 74: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	83,  // 75: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	129, // 76: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	129, // 77: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	84,  // 78: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	21,  // 79: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	85,  // 80: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	86,  // 81: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	64,  // 82: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
+	129, // 83: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	129, // 84: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	20,  // 85: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	91,  // 86: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	91,  // 87: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	92,  // 88: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	5,   // 89: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	7,   // 90: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	129, // 91: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	95,  // 92: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	129, // 93: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	99,  // 94: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	100, // 95: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	101, // 96: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	102, // 97: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	103, // 98: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	104, // 99: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	105, // 100: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	106, // 101: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	107, // 102: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	108, // 103: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	109, // 104: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	110, // 105: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	111, // 106: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	112, // 107: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	113, // 108: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	114, // 109: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	96,  // 110: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	97,  // 111: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
+	98,  // 112: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
+	66,  // 113: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
+	67,  // 114: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
+	120, // 115: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	121, // 116: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 117: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 118: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	129, // 119: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	21,  // 120: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	129, // 121: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	7,   // 122: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 123: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 124: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	129, // 125: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	129, // 126: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	6,   // 127: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	127, // 128: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	118, // 129: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	128, // 130: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	129, // 131: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	6,   // 132: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	119, // 133: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	7,   // 134: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	115, // 135: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	11,  // 136: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	16,  // 137: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	115, // 138: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	115, // 139: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	26,  // 140: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	28,  // 141: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	30,  // 142: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	32,  // 143: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	34,  // 144: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	36,  // 145: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	38,  // 146: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
+	40,  // 147: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
+	42,  // 148: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	44,  // 149: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	46,  // 150: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	49,  // 151: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	51,  // 152: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	56,  // 153: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	53,  // 154: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	58,  // 155: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	60,  // 156: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
+	68,  // 157: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	74,  // 158: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	76,  // 159: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	79,  // 160: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	81,  // 161: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	87,  // 162: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	89,  // 163: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	93,  // 164: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	116, // 165: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	27,  // 166: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	29,  // 167: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	31,  // 168: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	33,  // 169: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	35,  // 170: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	37,  // 171: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	39,  // 172: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
+	41,  // 173: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
+	43,  // 174: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	45,  // 175: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	47,  // 176: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	50,  // 177: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	52,  // 178: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	57,  // 179: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	54,  // 180: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	59,  // 181: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	61,  // 182: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
+	69,  // 183: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	75,  // 184: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	77,  // 185: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	80,  // 186: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	82,  // 187: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	88,  // 188: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	90,  // 189: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	94,  // 190: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	117, // 191: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	166, // [166:192] is the sub-list for method output_type
+	140, // [140:166] is the sub-list for method input_type
+	140, // [140:140] is the sub-list for extension type_name
+	140, // [140:140] is the sub-list for extension extendee
+	0,   // [0:140] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -9156,9 +10786,11 @@ func file_proctor_v1_proctor_proto_init() {
 	}
 	file_proctor_v1_proctor_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[4].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[7].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[8].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[74].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[9].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[10].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[57].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[88].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -9176,10 +10808,14 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_Lost)(nil),
 		(*Event_HealthChanged)(nil),
 		(*Event_NotifyRefused)(nil),
+		(*Event_Reloaded)(nil),
+		(*Event_HookFailed)(nil),
+		(*Event_UsageHigh)(nil),
+		(*Event_UsageNormal)(nil),
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
-	file_proctor_v1_proctor_proto_msgTypes[95].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[111].OneofWrappers = []any{
 		(*LogRecord_Text)(nil),
 		(*LogRecord_Bytes)(nil),
 		(*LogRecord_Gap)(nil),
@@ -9190,8 +10826,8 @@ func file_proctor_v1_proctor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   106,
+			NumEnums:      7,
+			NumMessages:   122,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

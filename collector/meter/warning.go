@@ -1,0 +1,165 @@
+package meter
+
+import (
+	"time"
+
+	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
+)
+
+// A resource is something that can be warned of.
+type resource uint8
+
+const (
+	memory resource = iota
+	processor
+	tasks
+
+	numResources = iota
+)
+
+var resourceNames = [numResources]string{"memory", "cpu", "tasks"}
+
+// A condition is whether a collector uses too much of something.
+type condition struct {
+	threshold int   // percent; 0: that is not looked at
+	limit     int64 // what they are of
+	since     time.Time
+	told      bool // others were told that it does
+}
+
+// A watch is what a collector is looked at for without being asked.
+type watch struct {
+	lasts      time.Duration // how long it has to last
+	tell       func(incarnation uint64, fact messages.Fact)
+	conditions [numResources]condition
+	next       time.Time        // when it is to be looked at
+	recent     []messages.Usage // of the last minute, the oldest first
+}
+
+// newWatch is nil where there is nothing to warn of.
+func newWatch(c config.Collector, tell func(incarnation uint64, fact messages.Fact)) *watch {
+	if !c.Warn.Set() {
+		return nil
+	}
+	return &watch{lasts: max(c.Warn.For, 0), tell: tell, conditions: [numResources]condition{
+		memory:    {threshold: c.Warn.MemoryPercent, limit: c.ResourceLimits.MemoryLimit()},
+		processor: {threshold: c.Warn.CPUPercent, limit: 1000},
+		tasks:     {threshold: c.Warn.TasksPercent, limit: int64(c.ResourceLimits.TasksMax)},
+	}}
+}
+
+// same reports whether both watch for the same.
+func (w *watch) same(v *watch) bool {
+	if w == nil || v == nil {
+		return w == v
+	}
+	for i := range w.conditions {
+		if a, b := &w.conditions[i], &v.conditions[i]; a.threshold != b.threshold || a.limit != b.limit {
+			return false
+		}
+	}
+	return w.lasts == v.lasts
+}
+
+func (w *watch) interval() time.Duration {
+	if w.lasts == 0 {
+		return everyOne
+	}
+	return min(max(w.lasts/perTime, soonest), latest)
+}
+
+// watched reports whether there is something to look at without being asked.
+func (s *subject) watched() bool { return s.process != nil && s.watch != nil }
+
+// later has a subject looked at next.
+func (s *subject) later(now time.Time) { s.watch.next = now.Add(s.watch.interval()) }
+
+// due reports whether a subject is to be looked at now: a little too early, so that
+// many are looked at together.
+func (s *subject) due(now time.Time) bool {
+	return s.watched() && !s.watch.next.After(now.Add(soonest/2))
+}
+
+// The looks that are kept, for whoever asks how a process came to its end.
+const (
+	kept  = time.Minute
+	apart = 5 * time.Second // at least, but for the last one
+)
+
+// remember keeps what was seen.
+func (s *subject) remember(u messages.Usage) {
+	if s.watch == nil {
+		return
+	}
+	recent := trimmed(s.watch.recent, u.At)
+	if n := len(recent); n > 1 && recent[n-1].At.Sub(recent[n-2].At) < apart {
+		recent = recent[:n-1]
+	}
+	s.watch.recent = append(recent, u)
+}
+
+// trimmed is what there is of the last minute.
+func trimmed(recent []messages.Usage, now time.Time) []messages.Usage {
+	for len(recent) > 0 && now.Sub(recent[0].At) > kept {
+		recent = recent[1:]
+	}
+	return recent
+}
+
+// judge looks whether what is used is too much, and tells when that begins and ends.
+func (s *subject) judge(u *messages.Usage) {
+	w := s.watch
+	if w == nil {
+		return
+	}
+	for i, used := range [numResources]struct {
+		known messages.Metric
+		n     int64
+	}{
+		memory:    {messages.HasMemory, u.Memory},
+		processor: {messages.HasCPUPercent, int64(u.CPUPercent * 10)},
+		tasks:     {messages.HasTasks, int64(u.Tasks)},
+	} {
+		c := &w.conditions[i]
+		if c.threshold == 0 || c.limit == 0 || !u.Has(used.known) {
+			continue
+		}
+		percent := 100 * float64(used.n) / float64(c.limit)
+		if percent <= float64(c.threshold) {
+			s.finish(resource(i), percent, false)
+			continue
+		}
+		if c.since.IsZero() {
+			c.since = u.At
+		}
+		if !c.told && u.At.Sub(c.since) >= w.lasts {
+			c.told = true
+			w.tell(s.incarnation, messages.UsageHigh{
+				Resource: resourceNames[i], Percent: percent, Threshold: c.threshold, Used: used.n, Limit: c.limit, For: w.lasts,
+			})
+		}
+	}
+}
+
+// finish says that a condition is not there any more, if it was told of.
+func (s *subject) finish(r resource, percent float64, ended bool) {
+	c := &s.watch.conditions[r]
+	if c.told {
+		s.watch.tell(s.incarnation, messages.UsageNormal{
+			Resource: resourceNames[r], Percent: percent, Threshold: c.threshold, Lasted: time.Since(c.since), Ended: ended,
+		})
+	}
+	c.since, c.told = time.Time{}, false
+}
+
+// over ends all that is said of a process: it has ended, or is looked at for
+// something else.
+func (s *subject) over(ended bool) {
+	if s.watch == nil {
+		return
+	}
+	for i := range s.watch.conditions {
+		s.finish(resource(i), 0, ended)
+	}
+}
