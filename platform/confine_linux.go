@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -191,7 +192,8 @@ func (t *trampolining) failed(spec *Spec, w *word) error {
 	return err
 }
 
-// inForce is what confines a process that has been executed, as the kernel tells.
+// inForce is what confines a process that has been executed, as the kernel tells; of
+// one that has ended by now it does not tell all, and the trampoline is believed.
 func (t *trampolining) inForce(spec *Spec, pid int) (all []string) {
 	c := &spec.Confinement
 	var r procReader
@@ -213,11 +215,12 @@ func (t *trampolining) inForce(spec *Spec, pid int) (all []string) {
 		gid, _, _ := strings.Cut(status["Gid"], "\t")
 		add("user %s, group %s", uid, gid)
 	}
-	if umask := status["Umask"]; c.Umask != 0 && umask != "" {
-		add("umask %s", umask)
+	if c.Umask != 0 {
+		add("umask %s", cmp.Or(status["Umask"], fmt.Sprintf("%04o", max(c.Umask, 0))))
 	}
-	if root, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/root"); err == nil && root != "/" {
-		add("root directory %s", root)
+	if c.Root != "" {
+		root, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/root")
+		add("root directory %s", cmp.Or(root, c.Root))
 	}
 	if c.PrivateTmp && !t.isUnmet("private tmp") {
 		add("a /tmp of its own")
