@@ -115,7 +115,7 @@ env; tr '\0' '\n' </proc/self/environ; echo done`)
 	}
 }
 
-func TestAProbeIsConfinedAsItsCollectorIs(t *testing.T) {
+func TestAProbeAndAHookAreConfinedAsTheirCollectorIs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(path, []byte("a secret"), 0o600); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,9 @@ func TestAProbeIsConfinedAsItsCollectorIs(t *testing.T) {
 	c := scripted("")
 	c.Seccomp, c.Umask, c.Secrets = config.SeccompStrict, "0077", map[string]string{"db": path}
 	c.Readiness, c.ReadinessPattern = config.ReadyProbe, ""
-	c.ReadinessProbe = config.Probe{Exec: []string{"/bin/sh", "-c", `[ "$(cat $PROCTOR_SECRET_DB)" = "a secret" ] && [ "$(umask)" = 0077 ] && grep -q "^Seccomp:.*2" /proc/self/status`}, Timeout: 10 * time.Second, Period: 20 * time.Millisecond}
+	confined := []string{"/bin/sh", "-c", `[ "$(cat $PROCTOR_SECRET_DB)" = "a secret" ] && [ "$(umask)" = 0077 ] && grep -q "^Seccomp:.*2" /proc/self/status`}
+	c.PreStart = confined
+	c.ReadinessProbe = config.Probe{Exec: confined, Timeout: 10 * time.Second, Period: 20 * time.Millisecond}
 	sup := speakers(t, config.Config{Collectors: map[string]config.Collector{"web": c}})
 	if _, err := sup.Start(t.Context(), "web", "", nil); err != nil {
 		t.Error(err)
