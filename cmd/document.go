@@ -33,6 +33,8 @@ type statusDocument struct {
 	HealthReasons  []string       `json:"health_reasons"`
 	Totals         totalsDocument `json:"totals"`
 	Said           *saidDocument  `json:"said"`
+	Confinement    []string       `json:"confinement,omitempty"`
+	Unmet          []string       `json:"unmet,omitempty"`
 	Usage          *usageDocument `json:"usage,omitempty"` // where it was asked for
 	*inspectFields                // of inspect only
 }
@@ -109,7 +111,7 @@ func documentOf(s messages.Status) statusDocument {
 			s.Totals.Starts, s.Totals.Restarts, s.Totals.SpawnFailures, s.Totals.Clean, s.Totals.Failures,
 			s.Totals.Signals, s.Totals.Forced, s.Totals.Faults, s.Totals.Unhealthy, s.Totals.LastStart.Seconds(),
 		},
-		Said: saidOf(s.Said),
+		Said: saidOf(s.Said), Confinement: s.Confinement, Unmet: s.Unmet,
 	}
 }
 

@@ -77,7 +77,7 @@ EXIT STATUS
 			if *file == "" {
 				return errors.New("run -t needs the file that it checks: proctor run -t -c FILE")
 			}
-			return checkFile(c.OutOrStdout(), *file, "text")
+			return checkFile(c.OutOrStdout(), *file, "text", false)
 		}
 		log, flush, err := newLogger(c.ErrOrStderr(), *format, *level)
 		if err != nil {

@@ -264,6 +264,8 @@ func (c *call) describe(i messages.Inspection, u messages.Usage) string {
 	}
 	line("Health", health)
 	line("It says", saidText(i.Said, c.ago))
+	line("Confined by", strings.Join(i.Confinement, "; "))
+	line("Unmet", strings.Join(i.Unmet, "; "))
 	if i.Config.Group != "" {
 		line("Group", config.GroupMark+i.Config.Group)
 	}

@@ -155,6 +155,8 @@ type collector struct {
 	activity *activity // of this incarnation; nil: it is not looked at
 
 	said       messages.Said // by this incarnation
+	confined   []string      // what confines it
+	unmet      []string      // and what does not, though it was to
 	watchdog   pulse
 	heartbeat  pulse
 	ending     pulse
@@ -372,6 +374,7 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
+		c.confined, c.unmet = n.InForce, n.Unmet
 		if meter := c.options.Meter; meter != nil {
 			meter.Began(c.id, c.incarnation, c.process, c.startedAt)
 		}
@@ -383,7 +386,7 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 		}
 		c.launching = nil
 		for _, limit := range n.Unmet {
-			ctx.Logger().Warn("a limit is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
+			ctx.Logger().Warn("a limit, or what was to confine it, is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
 		}
 		if c.readiness == config.ReadyExec && (c.around == nil || len(c.around.config.PostStart) == 0) {
 			c.handle(ctx, lifecycle.Spawned)
@@ -471,6 +474,7 @@ func (c *collector) emptied() lifecycle.Event {
 func (c *collector) conclude(e *messages.Exit) {
 	e.Forced, e.Unhealthy, e.Illness = c.forced, c.unhealthy, c.illness
 	c.exit, c.ended = e, true
+	c.confined, c.unmet = nil, nil
 	c.disarmStep()
 	if c.reload != nil {
 		c.endReload(&messages.Error{Kind: messages.InvalidState, State: c.state.Public(), Text: "it ended before it had reloaded"})
@@ -671,6 +675,7 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		Limits:     limits(cfg.ResourceLimits),
 		As:         platform.Identity{User: cfg.User, Group: cfg.UnixGroup, Groups: cfg.SupplementaryGroups},
 	}
+	confine(&spec, cfg)
 	c.parted = false
 	if c.around, err = surround(cfg, spec); err != nil {
 		return refused(err.Error())
@@ -837,6 +842,7 @@ func (c *collector) snapshot() messages.Report {
 		ID: c.id, State: c.state.Public(), Incarnation: c.incarnation,
 		PID: c.pid, StartedAt: c.startedAt, Alive: c.state.Alive(),
 		Exit: c.exit, Permanent: c.permanent, Said: c.said, Detail: c.detail(),
+		Confinement: c.confined, Unmet: c.unmet,
 	}
 }
 

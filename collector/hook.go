@@ -36,6 +36,7 @@ func surround(cfg config.Collector, spec platform.Spec) (*surroundings, error) {
 		return nil, nil //nolint:nilnil // none, and that is no error
 	}
 	spec.StopSignal = 0
+	spec.KeepFDs, spec.Confinement.SHA256 = nil, "" // these are of the process itself
 	a := &surroundings{config: cfg, spec: spec}
 	if a.config.HookTimeout == 0 {
 		a.config.HookTimeout = config.DefaultHookTimeout

@@ -213,6 +213,52 @@ type Collector struct {
 	// ResourceLimits are what its processes may use at most.
 	ResourceLimits ResourceLimits
 
+	// What it is kept from, on Linux. Where one of these cannot be had it is not
+	// started, unless ConfinementRequired is Off: then that is a warning, but for
+	// RootDirectory, KeepFds, BinarySHA256 and Secrets.
+
+	// Umask is the mask of modes of new files, in octal: "0027". Empty: the
+	// supervisor's.
+	Umask string
+
+	// Capabilities are all that it may ever have, and has, as "net_raw" or
+	// "CAP_NET_RAW". Nil: as without; an empty list: none.
+	Capabilities []string
+
+	// NoNewPrivileges keeps it from gaining privileges by what it executes. Unsaid:
+	// where root starts it as another user, and where Seccomp or paths are set.
+	NoNewPrivileges Switch
+
+	// RootDirectory is the root directory to it; BinaryPath, WorkingDir and the paths
+	// below are paths in that. It needs root.
+	RootDirectory string
+
+	// What it may read and execute only, what it may read and write, and what it
+	// may do neither with, with all below. The longest path counts; what none
+	// stands for is as it is without.
+	ReadOnlyPaths, ReadWritePaths, InaccessiblePaths []string
+
+	// PrivateTmp gives it an empty /tmp and /var/tmp of its own. It needs root.
+	PrivateTmp bool
+
+	// Seccomp is the profile of the system calls that it may use. Empty: all.
+	Seccomp string
+
+	// BinarySHA256 is the digest that its binary has to have, in hexadecimal. Empty:
+	// any.
+	BinarySHA256 string
+
+	ConfinementRequired Switch
+
+	// KeepFds are descriptors that the supervisor was started with, and that it has
+	// under the same numbers.
+	KeepFds []int
+
+	// Secrets are what it is told by files in memory: by name, the absolute path of
+	// the file that the secret is in, or "env:NAME". The path in memory is in the
+	// variable that SecretVariable names. They are read at each start.
+	Secrets map[string]string
+
 	// Warn is what use of resources is told of.
 	Warn Warnings
 

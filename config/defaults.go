@@ -68,6 +68,7 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 		fill(&c.WatchdogSignal, DefaultWatchdogSignal)
 	}
 	fill(&c.RestartOnUnhealthy, On)
+	fill(&c.ConfinementRequired, On)
 	for _, p := range []*Probe{&c.Liveness, &c.ReadinessProbe, &c.StartupProbe} {
 		if p.Set() {
 			*p = p.WithDefaults()

@@ -27,7 +27,7 @@ func TestZeroFieldsMeanTheirDefaults(t *testing.T) {
 	want := config.Collector{
 		Type:      "procmond",
 		Kind:      config.Service,
-		Readiness: config.ReadyExec, StartupTimeout: 60 * time.Second, RestartOnUnhealthy: config.On,
+		Readiness: config.ReadyExec, StartupTimeout: 60 * time.Second, RestartOnUnhealthy: config.On, ConfinementRequired: config.On,
 		Restart:         config.RestartOnFailure,
 		MaxRestarts:     3,
 		RestartWindow:   300 * time.Second,

@@ -24,7 +24,8 @@ func settings(table reflect.Value) map[string]any {
 		case key == "nice", key == "oom_score_adjust": // where -1 is a number like others
 			all[key] = field.Interface()
 			continue
-		case field.Kind() == reflect.Struct && field.IsZero(): // no probe, no limits
+		case field.Kind() == reflect.Struct && field.IsZero(), // no probe, no limits
+			key == "capabilities" && field.IsNil(): // which an empty list is not
 			continue
 		}
 		if value, ok := setting(table.Field(i)); ok {

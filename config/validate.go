@@ -230,6 +230,7 @@ func (f *findings) collector(id string, c Collector, pm ProcessManager) {
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
 	f.limits(key, c.ResourceLimits)
+	f.confinement(key, c)
 	f.warnings(key, c)
 
 	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
@@ -322,6 +323,7 @@ func (f *findings) warnCollector(id string, c Collector, pm ProcessManager) {
 	if name, ok := signalName(c.StopSignal, runtime.GOOS); ok && name == "KILL" {
 		f.add(key("stop_signal"), c.StopSignal, "SIGKILL leaves the collector no time to end gracefully", `use "SIGTERM"`)
 	}
+	f.warnConfinement(key, c)
 }
 
 func known(r Restart) bool {

@@ -89,6 +89,10 @@ type Report struct {
 	// Said is what the process has told of itself.
 	Said Said
 
+	// Confinement is what confines the process, as the system has told; Unmet are
+	// limits and the like that were asked for and are not in force, with the reason.
+	Confinement, Unmet []string
+
 	// Detail is where the child really is, in its own words, for people who look
 	// for a fault.
 	Detail string

@@ -370,6 +370,9 @@ type Status struct {
 	Totals Totals // since the collector is known
 
 	Said Said // of the process that is there
+
+	Confinement []string // what confines the process that is there, in words
+	Unmet       []string // what it was to be limited or confined by, and is not, with the reason
 }
 
 // Said is what a process has told of itself: by sd_notify, or as a heartbeat.

@@ -71,17 +71,22 @@ func anySet(settings []setting) bool {
 	return false
 }
 
-// setProcess sets the limits of a process that has just been exec'ed and is
+// setStopped sets the limits of a process that has just been exec'ed and is
 // stopped before its first instruction, as this thread is tracing it, and lets
 // it go on. It says which are not in force; ok is false if the process is dead.
 //
 // Nothing can be done between fork and exec in a program of Go, and setting
 // them later would leave a gap in which it can start others without them.
-func setProcess(pid int, l *Limits) (missing []string, ok bool) {
+func setStopped(pid int, l *Limits) (missing []string, ok bool) {
 	var ws unix.WaitStatus
 	if _, err := ignoreEINTR(func() (int, error) { return unix.Wait4(pid, &ws, unix.WALL, nil) }); err != nil || !ws.Stopped() {
 		return nil, false
 	}
+	return setProcess(pid, l), true
+}
+
+// setProcess sets the limits that belong to a process, and says which are not in force.
+func setProcess(pid int, l *Limits) (missing []string) {
 	set := func(name string, is bool, f func() error) {
 		if is {
 			if err := f(); err != nil {
@@ -111,7 +116,7 @@ func setProcess(pid int, l *Limits) (missing []string, ok bool) {
 		}
 		return unix.SchedSetaffinity(pid, &cpus)
 	})
-	return missing, true
+	return missing
 }
 
 // missingLimits is the error of a process whose limits are required.

@@ -319,6 +319,10 @@ func (d *decoder) collector(id string, c *pb.CollectorConfig) config.Collector {
 		PreStart: c.PreStart, PostStart: c.PostStart, PreStop: c.PreStop, PostExit: c.PostExit,
 		StopCommand: c.StopCommand, ReloadCommand: c.ReloadCommand, HookTimeout: d.seconds(key("hook_timeout_seconds"), c.HookTimeoutSeconds),
 		Requires: decodeDependencies(c.Requires), Wants: c.Wants, After: decodeDependencies(c.After),
+		Umask: c.Umask, Capabilities: decodeList(c.Capabilities), NoNewPrivileges: decodeSwitch(c.NoNewPrivileges), RootDirectory: c.RootDirectory,
+		ReadOnlyPaths: c.ReadOnlyPaths, ReadWritePaths: c.ReadWritePaths, InaccessiblePaths: c.InaccessiblePaths,
+		PrivateTmp: c.PrivateTmp, Seccomp: c.Seccomp, BinarySHA256: c.BinarySha256, ConfinementRequired: decodeSwitch(c.ConfinementRequired),
+		KeepFds: counts(c.KeepFds), Secrets: c.Secrets,
 	}
 }
 
@@ -357,8 +361,14 @@ func (d *decoder) limits(at string, l *pb.ResourceLimits) config.ResourceLimits 
 		SwapMaxMB: d.optionalCount(at+".swap_max_mb", l.SwapMaxMb), TasksMax: int(l.TasksMax), OpenFiles: int(l.OpenFiles),
 		CoreMB: d.optionalCount(at+".core_mb", l.CoreMb), Nice: int(l.Nice), OOMScoreAdjust: int(l.OomScoreAdjust), Required: l.Required,
 	}
-	for _, n := range l.CpuAffinity {
-		out.CPUAffinity = append(out.CPUAffinity, int(n))
+	out.CPUAffinity = counts(l.CpuAffinity)
+	return out
+}
+
+func counts(list []int32) []int {
+	var out []int
+	for _, n := range list {
+		out = append(out, int(n))
 	}
 	return out
 }
@@ -480,7 +490,7 @@ func (d *decoder) status(s *pb.CollectorStatus) messages.Status {
 			Starts: t.GetStarts(), Restarts: t.GetRestarts(), SpawnFailures: t.GetSpawnFailures(), Clean: t.GetClean(), Failures: t.GetFailures(),
 			Signals: t.GetSignals(), Forced: t.GetForced(), Faults: t.GetFaults(), LastStart: fromSeconds(t.GetLastStartSeconds()), Unhealthy: t.GetUnhealthy(),
 		},
-		Said: decodeSaid(s.GetSaid()),
+		Said: decodeSaid(s.GetSaid()), Confinement: s.GetConfinement(), Unmet: s.GetUnmet(),
 	}
 }
 

@@ -206,6 +206,14 @@ func optional[N int | time.Duration, W int32 | float64](value, none N, as func(N
 func count32(n int) int32               { return int32(n) }
 func inSeconds(d time.Duration) float64 { return d.Seconds() }
 
+func count32s(list []int) []int32 {
+	var out []int32
+	for _, n := range list {
+		out = append(out, count32(n))
+	}
+	return out
+}
+
 func encodeSwitch(s config.Switch) *bool {
 	if s == config.Unsaid {
 		return nil
@@ -259,6 +267,10 @@ func encodeCollector(c config.Collector) *pb.CollectorConfig {
 		PreStart: texts(c.PreStart), PostStart: texts(c.PostStart), PreStop: texts(c.PreStop), PostExit: texts(c.PostExit),
 		StopCommand: texts(c.StopCommand), ReloadCommand: texts(c.ReloadCommand), HookTimeoutSeconds: c.HookTimeout.Seconds(),
 		Requires: encodeDependencies(c.Requires), Wants: texts(c.Wants), After: encodeDependencies(c.After),
+		Umask: text(c.Umask), Capabilities: encodeList(c.Capabilities), NoNewPrivileges: encodeSwitch(c.NoNewPrivileges), RootDirectory: text(c.RootDirectory),
+		ReadOnlyPaths: texts(c.ReadOnlyPaths), ReadWritePaths: texts(c.ReadWritePaths), InaccessiblePaths: texts(c.InaccessiblePaths),
+		PrivateTmp: c.PrivateTmp, Seccomp: text(c.Seccomp), BinarySha256: text(c.BinarySHA256), ConfinementRequired: encodeSwitch(c.ConfinementRequired),
+		KeepFds: count32s(c.KeepFds), Secrets: textMap(c.Secrets),
 	}
 }
 
@@ -300,9 +312,7 @@ func encodeLimits(l config.ResourceLimits) *pb.ResourceLimits {
 		SwapMaxMb: optional(l.SwapMaxMB, config.None, count32), TasksMax: int32(l.TasksMax), OpenFiles: int32(l.OpenFiles),
 		CoreMb: optional(l.CoreMB, config.None, count32), Nice: int32(l.Nice), OomScoreAdjust: int32(l.OOMScoreAdjust), Required: l.Required,
 	}
-	for _, n := range l.CPUAffinity {
-		w.CpuAffinity = append(w.CpuAffinity, int32(n))
-	}
+	w.CpuAffinity = count32s(l.CPUAffinity)
 	if proto.Size(w) == 0 {
 		return nil
 	}
@@ -396,7 +406,7 @@ func encodeStatus(s messages.Status) *pb.CollectorStatus {
 			Starts: t.Starts, Restarts: t.Restarts, SpawnFailures: t.SpawnFailures, Clean: t.Clean, Failures: t.Failures,
 			Signals: t.Signals, Forced: t.Forced, Faults: t.Faults, LastStartSeconds: t.LastStart.Seconds(), Unhealthy: t.Unhealthy,
 		},
-		Said: encodeSaid(s.Said),
+		Said: encodeSaid(s.Said), Confinement: texts(s.Confinement), Unmet: texts(s.Unmet),
 	}
 }
 

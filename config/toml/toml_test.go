@@ -83,6 +83,10 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				Wants:           []string{"zeroes"},
 				After:           []config.Dependency{{ID: "zeroes", Condition: config.Started}},
 				User:            "procmond", UnixGroup: "4711", SupplementaryGroups: []string{"adm"},
+				Umask: "0027", Capabilities: []string{"net_raw", "CAP_NET_ADMIN"}, NoNewPrivileges: config.On, RootDirectory: "/srv/root",
+				ReadOnlyPaths: []string{"/"}, ReadWritePaths: []string{"/srv/data"}, InaccessiblePaths: []string{"/srv/data/keys"},
+				PrivateTmp: true, Seccomp: config.SeccompStrict, BinarySHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+				ConfinementRequired: config.Off, KeepFds: []int{6}, Secrets: map[string]string{"db-password": "/etc/proctor/db", "token": "env:TOKEN"},
 				ResourceLimits: config.ResourceLimits{
 					CPUPercent: 150, CPUWeight: 50, MemoryMaxMB: 200, MemoryHighMB: 150, SwapMaxMB: config.None, TasksMax: 64,
 					OpenFiles: 1024, CoreMB: config.None, Nice: -5, OOMScoreAdjust: 500, CPUAffinity: []int{0, 1}, Required: true,

@@ -975,25 +975,42 @@ type CollectorConfig struct {
 	WatchdogSeconds       float64 `protobuf:"fixed64,63,opt,name=watchdog_seconds,json=watchdogSeconds,proto3" json:"watchdog_seconds,omitempty"`
 	WatchdogSignal        string  `protobuf:"bytes,64,opt,name=watchdog_signal,json=watchdogSignal,proto3" json:"watchdog_signal,omitempty"`
 	// The Unix group that it runs as, a name or a number.
-	UnixGroup          string         `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
-	Significant        bool           `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
-	Requires           []*Dependency  `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
-	Wants              []string       `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
-	After              []*Dependency  `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
-	Activity           *Activity      `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
-	StopSequence       []*StopStep    `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
-	ReloadSignal       string         `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
-	ReloadNotify       bool           `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
-	PreStart           []string       `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
-	PostStart          []string       `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
-	PreStop            []string       `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
-	PostExit           []string       `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
-	StopCommand        []string       `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
-	ReloadCommand      []string       `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
-	HookTimeoutSeconds float64        `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
-	Warn               *UsageWarnings `protobuf:"bytes,90,opt,name=warn,proto3" json:"warn,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	UnixGroup          string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
+	Significant        bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
+	Requires           []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants              []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
+	After              []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
+	Activity           *Activity     `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
+	StopSequence       []*StopStep   `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
+	ReloadSignal       string        `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
+	ReloadNotify       bool          `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
+	PreStart           []string      `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
+	PostStart          []string      `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
+	PreStop            []string      `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
+	PostExit           []string      `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
+	StopCommand        []string      `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
+	ReloadCommand      []string      `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
+	HookTimeoutSeconds float64       `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
+	// In octal.
+	Umask string `protobuf:"bytes,70,opt,name=umask,proto3" json:"umask,omitempty"`
+	// Absent: as without; empty: none.
+	Capabilities      *StringList `protobuf:"bytes,71,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	NoNewPrivileges   *bool       `protobuf:"varint,72,opt,name=no_new_privileges,json=noNewPrivileges,proto3,oneof" json:"no_new_privileges,omitempty"`
+	RootDirectory     string      `protobuf:"bytes,73,opt,name=root_directory,json=rootDirectory,proto3" json:"root_directory,omitempty"`
+	ReadOnlyPaths     []string    `protobuf:"bytes,74,rep,name=read_only_paths,json=readOnlyPaths,proto3" json:"read_only_paths,omitempty"`
+	ReadWritePaths    []string    `protobuf:"bytes,75,rep,name=read_write_paths,json=readWritePaths,proto3" json:"read_write_paths,omitempty"`
+	InaccessiblePaths []string    `protobuf:"bytes,76,rep,name=inaccessible_paths,json=inaccessiblePaths,proto3" json:"inaccessible_paths,omitempty"`
+	PrivateTmp        bool        `protobuf:"varint,77,opt,name=private_tmp,json=privateTmp,proto3" json:"private_tmp,omitempty"`
+	// "default" or "strict".
+	Seccomp             string  `protobuf:"bytes,78,opt,name=seccomp,proto3" json:"seccomp,omitempty"`
+	BinarySha256        string  `protobuf:"bytes,79,opt,name=binary_sha256,json=binarySha256,proto3" json:"binary_sha256,omitempty"`
+	ConfinementRequired *bool   `protobuf:"varint,80,opt,name=confinement_required,json=confinementRequired,proto3,oneof" json:"confinement_required,omitempty"`
+	KeepFds             []int32 `protobuf:"varint,81,rep,packed,name=keep_fds,json=keepFds,proto3" json:"keep_fds,omitempty"`
+	// By name, where each is read from: a path, or "env:NAME".
+	Secrets       map[string]string `protobuf:"bytes,82,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Warn          *UsageWarnings    `protobuf:"bytes,90,opt,name=warn,proto3" json:"warn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CollectorConfig) Reset() {
@@ -1395,6 +1412,97 @@ func (x *CollectorConfig) GetHookTimeoutSeconds() float64 {
 		return x.HookTimeoutSeconds
 	}
 	return 0
+}
+
+func (x *CollectorConfig) GetUmask() string {
+	if x != nil {
+		return x.Umask
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetCapabilities() *StringList {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetNoNewPrivileges() bool {
+	if x != nil && x.NoNewPrivileges != nil {
+		return *x.NoNewPrivileges
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetRootDirectory() string {
+	if x != nil {
+		return x.RootDirectory
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetReadOnlyPaths() []string {
+	if x != nil {
+		return x.ReadOnlyPaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetReadWritePaths() []string {
+	if x != nil {
+		return x.ReadWritePaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetInaccessiblePaths() []string {
+	if x != nil {
+		return x.InaccessiblePaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetPrivateTmp() bool {
+	if x != nil {
+		return x.PrivateTmp
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetSeccomp() string {
+	if x != nil {
+		return x.Seccomp
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetBinarySha256() string {
+	if x != nil {
+		return x.BinarySha256
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetConfinementRequired() bool {
+	if x != nil && x.ConfinementRequired != nil {
+		return *x.ConfinementRequired
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetKeepFds() []int32 {
+	if x != nil {
+		return x.KeepFds
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
 }
 
 func (x *CollectorConfig) GetWarn() *UsageWarnings {
@@ -2638,7 +2746,11 @@ type CollectorStatus struct {
 	// What the process has told of itself.
 	Said *Said `protobuf:"bytes,40,opt,name=said,proto3" json:"said,omitempty"`
 	// The group that it is a child of.
-	Group         string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
+	// What confines the process that is there, in words.
+	Confinement []string `protobuf:"bytes,70,rep,name=confinement,proto3" json:"confinement,omitempty"`
+	// What it was to be limited or confined by, and is not, with the reason.
+	Unmet         []string `protobuf:"bytes,71,rep,name=unmet,proto3" json:"unmet,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2797,6 +2909,20 @@ func (x *CollectorStatus) GetGroup() string {
 		return x.Group
 	}
 	return ""
+}
+
+func (x *CollectorStatus) GetConfinement() []string {
+	if x != nil {
+		return x.Confinement
+	}
+	return nil
+}
+
+func (x *CollectorStatus) GetUnmet() []string {
+	if x != nil {
+		return x.Unmet
+	}
+	return nil
 }
 
 // Said is what a process has told of itself (sd_notify, heartbeats).
@@ -9549,7 +9675,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\x9f\x13\n" +
+	"\x1c_rate_limit_lines_per_second\"\xac\x18\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -9609,9 +9735,26 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\tpost_exit\x18. \x03(\tR\bpostExit\x12!\n" +
 	"\fstop_command\x18/ \x03(\tR\vstopCommand\x12%\n" +
 	"\x0ereload_command\x180 \x03(\tR\rreloadCommand\x120\n" +
-	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x12-\n" +
+	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x12\x14\n" +
+	"\x05umask\x18F \x01(\tR\x05umask\x12:\n" +
+	"\fcapabilities\x18G \x01(\v2\x16.proctor.v1.StringListR\fcapabilities\x12/\n" +
+	"\x11no_new_privileges\x18H \x01(\bH\x06R\x0fnoNewPrivileges\x88\x01\x01\x12%\n" +
+	"\x0eroot_directory\x18I \x01(\tR\rrootDirectory\x12&\n" +
+	"\x0fread_only_paths\x18J \x03(\tR\rreadOnlyPaths\x12(\n" +
+	"\x10read_write_paths\x18K \x03(\tR\x0ereadWritePaths\x12-\n" +
+	"\x12inaccessible_paths\x18L \x03(\tR\x11inaccessiblePaths\x12\x1f\n" +
+	"\vprivate_tmp\x18M \x01(\bR\n" +
+	"privateTmp\x12\x18\n" +
+	"\aseccomp\x18N \x01(\tR\aseccomp\x12#\n" +
+	"\rbinary_sha256\x18O \x01(\tR\fbinarySha256\x126\n" +
+	"\x14confinement_required\x18P \x01(\bH\aR\x13confinementRequired\x88\x01\x01\x12\x19\n" +
+	"\bkeep_fds\x18Q \x03(\x05R\akeepFds\x12B\n" +
+	"\asecrets\x18R \x03(\v2(.proctor.v1.CollectorConfig.SecretsEntryR\asecrets\x12-\n" +
 	"\x04warn\x18Z \x01(\v2\x19.proctor.v1.UsageWarningsR\x04warn\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
 	"\r_max_restartsB\x19\n" +
@@ -9619,7 +9762,9 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x18_backoff_initial_secondsB\x18\n" +
 	"\x16_backoff_reset_secondsB\x17\n" +
 	"\x15_restart_on_unhealthyB\t\n" +
-	"\a_notify\"\xb2\x01\n" +
+	"\a_notifyB\x14\n" +
+	"\x12_no_new_privilegesB\x17\n" +
+	"\x15_confinement_required\"\xb2\x01\n" +
 	"\rUsageWarnings\x12%\n" +
 	"\x0ememory_percent\x18\x01 \x01(\x05R\rmemoryPercent\x12\x1f\n" +
 	"\vcpu_percent\x18\x02 \x01(\x05R\n" +
@@ -9757,7 +9902,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06faults\x18\b \x01(\x04R\x06faults\x12,\n" +
 	"\x12last_start_seconds\x18\t \x01(\x01R\x10lastStartSeconds\x12\x1c\n" +
 	"\tunhealthy\x18\n" +
-	" \x01(\x04R\tunhealthy\"\xcb\x05\n" +
+	" \x01(\x04R\tunhealthy\"\x83\x06\n" +
 	"\x0fCollectorStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12'\n" +
@@ -9778,7 +9923,9 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06totals\x18\x0f \x01(\v2\x12.proctor.v1.TotalsR\x06totals\x12=\n" +
 	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\x12$\n" +
 	"\x04said\x18( \x01(\v2\x10.proctor.v1.SaidR\x04said\x12\x14\n" +
-	"\x05group\x18\x11 \x01(\tR\x05group\"\xfa\x01\n" +
+	"\x05group\x18\x11 \x01(\tR\x05group\x12 \n" +
+	"\vconfinement\x18F \x03(\tR\vconfinement\x12\x14\n" +
+	"\x05unmet\x18G \x03(\tR\x05unmet\"\xfa\x01\n" +
 	"\x04Said\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1c\n" +
 	"\treloading\x18\x02 \x01(\bR\treloading\x12\x1a\n" +
@@ -10385,7 +10532,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 122)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 123)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -10511,12 +10658,13 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*GroupRestarting)(nil),          // 121: proctor.v1.GroupRestarting
 	(*GroupEnded)(nil),               // 122: proctor.v1.GroupEnded
 	nil,                              // 123: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 124: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 125: proctor.v1.Config.CollectorsEntry
-	nil,                              // 126: proctor.v1.Config.GroupsEntry
-	nil,                              // 127: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 128: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 129: google.protobuf.Timestamp
+	nil,                              // 124: proctor.v1.CollectorConfig.SecretsEntry
+	nil,                              // 125: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 126: proctor.v1.Config.CollectorsEntry
+	nil,                              // 127: proctor.v1.Config.GroupsEntry
+	nil,                              // 128: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 129: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 130: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
@@ -10534,187 +10682,189 @@ var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	15,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
 	13,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
 	14,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
-	12,  // 15: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
-	9,   // 16: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	124, // 17: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	10,  // 18: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	20,  // 19: proctor.v1.ProcessManagerConfig.runs:type_name -> proctor.v1.RunsConfig
-	19,  // 20: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	125, // 21: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	126, // 22: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	129, // 23: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	2,   // 24: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
-	0,   // 25: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	129, // 26: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	129, // 27: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	129, // 28: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	22,  // 29: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 30: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	23,  // 31: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	129, // 32: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	25,  // 33: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	129, // 34: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 35: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	129, // 36: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	11,  // 37: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	22,  // 38: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	49,  // 39: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	24,  // 40: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	24,  // 41: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	26,  // 42: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	56,  // 43: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 44: proctor.v1.Node.state:type_name -> proctor.v1.State
-	15,  // 45: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	15,  // 46: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	129, // 47: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	129, // 48: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	129, // 49: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 50: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	24,  // 51: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	11,  // 52: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	63,  // 53: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
-	64,  // 54: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
-	65,  // 55: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
-	65,  // 56: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
-	129, // 57: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
-	66,  // 58: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
-	66,  // 59: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
-	66,  // 60: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
-	129, // 61: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	71,  // 62: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	72,  // 63: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	73,  // 64: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 65: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	74,  // 66: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	79,  // 67: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	129, // 68: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	4,   // 69: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	3,   // 70: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	22,  // 71: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	129, // 72: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	84,  // 73: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	84,  // 74: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	129, // 75: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	129, // 76: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	85,  // 77: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	22,  // 78: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	86,  // 79: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	87,  // 80: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	65,  // 81: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
-	129, // 82: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	129, // 83: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	21,  // 84: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	92,  // 85: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	92,  // 86: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	93,  // 87: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	5,   // 88: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	7,   // 89: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	129, // 90: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	96,  // 91: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	129, // 92: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	100, // 93: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	101, // 94: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	102, // 95: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	103, // 96: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	104, // 97: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	105, // 98: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	106, // 99: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	107, // 100: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	108, // 101: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	109, // 102: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	110, // 103: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	111, // 104: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	112, // 105: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	113, // 106: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	114, // 107: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	115, // 108: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	97,  // 109: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	98,  // 110: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
-	99,  // 111: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
-	67,  // 112: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
-	68,  // 113: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
-	121, // 114: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	122, // 115: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 116: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 117: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	129, // 118: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	22,  // 119: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	129, // 120: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	7,   // 121: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 122: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 123: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	129, // 124: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	129, // 125: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	6,   // 126: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	127, // 127: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	119, // 128: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	128, // 129: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	129, // 130: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	6,   // 131: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	120, // 132: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	7,   // 133: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	116, // 134: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	11,  // 135: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	16,  // 136: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	116, // 137: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	116, // 138: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	27,  // 139: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	29,  // 140: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	31,  // 141: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	33,  // 142: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	35,  // 143: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	37,  // 144: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	39,  // 145: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
-	41,  // 146: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
-	43,  // 147: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	45,  // 148: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	47,  // 149: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	50,  // 150: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	52,  // 151: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	57,  // 152: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	54,  // 153: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	59,  // 154: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	61,  // 155: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
-	69,  // 156: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	75,  // 157: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	77,  // 158: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	80,  // 159: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	82,  // 160: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	88,  // 161: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	90,  // 162: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	94,  // 163: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	117, // 164: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	28,  // 165: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	30,  // 166: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	32,  // 167: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	34,  // 168: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	36,  // 169: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	38,  // 170: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	40,  // 171: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
-	42,  // 172: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
-	44,  // 173: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	46,  // 174: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	48,  // 175: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	51,  // 176: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	53,  // 177: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	58,  // 178: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	55,  // 179: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	60,  // 180: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	62,  // 181: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
-	70,  // 182: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	76,  // 183: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	78,  // 184: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	81,  // 185: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	83,  // 186: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	89,  // 187: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	91,  // 188: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	95,  // 189: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	118, // 190: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	165, // [165:191] is the sub-list for method output_type
-	139, // [139:165] is the sub-list for method input_type
-	139, // [139:139] is the sub-list for extension type_name
-	139, // [139:139] is the sub-list for extension extendee
-	0,   // [0:139] is the sub-list for field type_name
+	9,   // 15: proctor.v1.CollectorConfig.capabilities:type_name -> proctor.v1.StringList
+	124, // 16: proctor.v1.CollectorConfig.secrets:type_name -> proctor.v1.CollectorConfig.SecretsEntry
+	12,  // 17: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
+	9,   // 18: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	125, // 19: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	10,  // 20: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	20,  // 21: proctor.v1.ProcessManagerConfig.runs:type_name -> proctor.v1.RunsConfig
+	19,  // 22: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	126, // 23: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	127, // 24: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	130, // 25: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	2,   // 26: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
+	0,   // 27: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	130, // 28: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	130, // 29: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	130, // 30: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	22,  // 31: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 32: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	23,  // 33: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	130, // 34: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	25,  // 35: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	130, // 36: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 37: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	130, // 38: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	11,  // 39: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	22,  // 40: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	49,  // 41: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	24,  // 42: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	24,  // 43: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	26,  // 44: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	56,  // 45: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 46: proctor.v1.Node.state:type_name -> proctor.v1.State
+	15,  // 47: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	15,  // 48: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	130, // 49: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	130, // 50: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	130, // 51: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 52: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	24,  // 53: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	11,  // 54: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	63,  // 55: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
+	64,  // 56: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
+	65,  // 57: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
+	65,  // 58: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
+	130, // 59: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	66,  // 60: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
+	66,  // 61: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
+	66,  // 62: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
+	130, // 63: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	71,  // 64: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	72,  // 65: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	73,  // 66: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 67: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	74,  // 68: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	79,  // 69: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	130, // 70: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	4,   // 71: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	3,   // 72: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	22,  // 73: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	130, // 74: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	84,  // 75: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	84,  // 76: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	130, // 77: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	130, // 78: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	85,  // 79: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	22,  // 80: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	86,  // 81: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	87,  // 82: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	65,  // 83: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
+	130, // 84: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	130, // 85: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	21,  // 86: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	92,  // 87: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	92,  // 88: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	93,  // 89: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	5,   // 90: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	7,   // 91: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	130, // 92: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	96,  // 93: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	130, // 94: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	100, // 95: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	101, // 96: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	102, // 97: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	103, // 98: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	104, // 99: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	105, // 100: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	106, // 101: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	107, // 102: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	108, // 103: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	109, // 104: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	110, // 105: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	111, // 106: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	112, // 107: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	113, // 108: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	114, // 109: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	115, // 110: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	97,  // 111: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	98,  // 112: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
+	99,  // 113: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
+	67,  // 114: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
+	68,  // 115: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
+	121, // 116: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	122, // 117: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 118: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 119: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	130, // 120: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	22,  // 121: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	130, // 122: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	7,   // 123: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 124: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 125: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	130, // 126: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	130, // 127: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	6,   // 128: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	128, // 129: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	119, // 130: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	129, // 131: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	130, // 132: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	6,   // 133: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	120, // 134: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	7,   // 135: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	116, // 136: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	11,  // 137: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	16,  // 138: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	116, // 139: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	116, // 140: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	27,  // 141: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	29,  // 142: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	31,  // 143: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	33,  // 144: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	35,  // 145: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	37,  // 146: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	39,  // 147: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
+	41,  // 148: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
+	43,  // 149: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	45,  // 150: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	47,  // 151: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	50,  // 152: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	52,  // 153: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	57,  // 154: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	54,  // 155: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	59,  // 156: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	61,  // 157: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
+	69,  // 158: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	75,  // 159: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	77,  // 160: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	80,  // 161: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	82,  // 162: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	88,  // 163: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	90,  // 164: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	94,  // 165: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	117, // 166: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	28,  // 167: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	30,  // 168: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	32,  // 169: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	34,  // 170: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	36,  // 171: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	38,  // 172: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	40,  // 173: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
+	42,  // 174: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
+	44,  // 175: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	46,  // 176: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	48,  // 177: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	51,  // 178: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	53,  // 179: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	58,  // 180: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	55,  // 181: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	60,  // 182: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	62,  // 183: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
+	70,  // 184: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	76,  // 185: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	78,  // 186: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	81,  // 187: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	83,  // 188: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	89,  // 189: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	91,  // 190: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	95,  // 191: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	118, // 192: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	167, // [167:193] is the sub-list for method output_type
+	141, // [141:167] is the sub-list for method input_type
+	141, // [141:141] is the sub-list for extension type_name
+	141, // [141:141] is the sub-list for extension extendee
+	0,   // [0:141] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -10765,7 +10915,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   122,
+			NumMessages:   123,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
