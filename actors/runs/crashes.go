@@ -94,7 +94,7 @@ func (c *crashes) add(run *messages.Run, dir string, lines []string) uint64 {
 	v.Output = bounded(lines[max(0, len(lines)-maxOutput):])
 	v.Usage, v.Exit.LastMinute = run.Exit.LastMinute, nil
 	v.Core = messages.CoreDump{}
-	if run.Exit.CoreDumped {
+	if mayHaveDumped(run.Exit) {
 		v.Core = findCore(run, dir)
 	}
 	r.last, r.id = v.Last, v.ID

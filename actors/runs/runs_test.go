@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func (w *teller) crashes() []messages.Crash {
 }
 
 func TestARunIsRecordedFromItsStartToWhatFollowed(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	pid := w.launch("web", 1, "uid 7 (ann)")
 	if r := w.runs("web", 0); len(r) != 1 || r[0].End != messages.EndNone || r[0].PID != pid || r[0].Trigger != messages.TriggerCommand || r[0].StartedBy != "uid 7 (ann)" || r[0].ConfigSHA256 == "" {
 		t.Fatalf("%+v", r)
@@ -103,7 +104,7 @@ func TestARunIsRecordedFromItsStartToWhatFollowed(t *testing.T) {
 }
 
 func TestWhatCouldNotBeStartedIsARunToo(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	w.exit("web", messages.Exit{Incarnation: 1, Code: -1, SpawnError: "no such file"}, false, "uid 7")
 	w.event("web", 1, messages.StateChanged{From: messages.Starting, To: messages.Failed, Reason: "could not be started: no such file"})
 	r := w.runs("web", 0)
@@ -113,7 +114,7 @@ func TestWhatCouldNotBeStartedIsARunToo(t *testing.T) {
 }
 
 func TestARunThatBeganWhenOneOfAnEarlierLifeDidTakesNothingOfItsPlace(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	at := time.Now()
 	for life := range 3 {
 		w := newTeller(t, dir, Limits{})
@@ -134,7 +135,7 @@ func TestARunThatBeganWhenOneOfAnEarlierLifeDidTakesNothingOfItsPlace(t *testing
 }
 
 func TestRecordsOutliveTheSupervisorAndTellWhatEndedWithIt(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	w := newTeller(t, dir, Limits{})
 	w.launch("web", 1)
 	w.exit("web", messages.Exit{Incarnation: 1, Code: 0}, true)
@@ -160,7 +161,7 @@ func TestRecordsOutliveTheSupervisorAndTellWhatEndedWithIt(t *testing.T) {
 }
 
 func TestARecordThatIsDamagedIsToldAsUnreadable(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	w := newTeller(t, dir, Limits{})
 	for n := uint64(1); n <= 5; n++ {
 		w.launch("web", n)
@@ -224,7 +225,7 @@ func TestRecordsAreBoundedInNumberSizeAndAge(t *testing.T) {
 		return n, size
 	}
 	fill := func(l Limits) string {
-		dir := t.TempDir()
+		dir := tempDir(t)
 		w := newTeller(t, dir, l)
 		for n := uint64(1); n <= 20; n++ {
 			for _, id := range []string{"a", "b", "c"} {
@@ -258,7 +259,7 @@ func TestRecordsAreBoundedInNumberSizeAndAge(t *testing.T) {
 }
 
 func TestTheSameCrashIsCountedAndTellsWhatElseFailed(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	output := []string{"starting", "panic: no", "", "goroutine 1 [running]:", "main.boom()", "\t/x.go:1 +0x1"}
 	store := Open(Options{Dir: dir, Output: func(id string, incarnation uint64, _ time.Time, lines int) []string {
 		if id != "web" {
@@ -302,7 +303,7 @@ func TestTheSameCrashIsCountedAndTellsWhatElseFailed(t *testing.T) {
 }
 
 func TestASuccessThatTheSettingsNameIsNoCrash(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	w.store.Launched(Launch{ID: "web", Incarnation: 1, PID: 5, At: w.at, Config: config.Collector{SuccessExitCodes: []string{"143", "SIGINT"}}})
 	w.exit("web", messages.Exit{Incarnation: 1, Code: 143, PID: 5}, false)
 	if r := w.runs("web", 0); r[0].Crash != 0 || r[0].End != messages.EndExit {
@@ -311,7 +312,7 @@ func TestASuccessThatTheSettingsNameIsNoCrash(t *testing.T) {
 }
 
 func TestASignalThatWasSentThroughProctorIsTold(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	w.launch("web", 1)
 	w.event("web", 1, messages.Audited{Op: "signal"}, "uid 8 (bob)")
 	w.exit("web", messages.Exit{Incarnation: 1, Signal: "SIGUSR1", Code: -1}, false)
@@ -324,7 +325,7 @@ func TestASignalThatWasSentThroughProctorIsTold(t *testing.T) {
 }
 
 func TestADiskThatCannotBeWrittenToIsToldOnceAndBlocksNobody(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "file")
+	dir := filepath.Join(tempDir(t), "file")
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +356,7 @@ func TestADiskThatCannotBeWrittenToIsToldOnceAndBlocksNobody(t *testing.T) {
 // telling it takes no time.
 func TestAThousandCrashesAtOnceNeitherBlockNorExceedTheBound(t *testing.T) {
 	stuck, begun := make(chan struct{}), make(chan struct{})
-	store := Open(Options{Dir: t.TempDir(), Limits: Limits{Waiting: 2500, Crashes: 50, Records: 300}})
+	store := Open(Options{Dir: tempDir(t), Limits: Limits{Waiting: 2500, Crashes: 50, Records: 300}})
 	w := &teller{t: t, store: store, at: time.Now(), pid: 1}
 	store.put(func() { close(begun); <-stuck })
 	<-begun
@@ -422,7 +423,7 @@ func TestEndsAreToldApart(t *testing.T) {
 }
 
 func TestARunThatWentWithAnotherIsFollowedByARestart(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	w.launch("api", 1)
 	w.at = w.at.Add(time.Second)
 	w.event("api", 1, messages.Exited{Exit: messages.Exit{Incarnation: 1, PID: w.pid, Signal: "SIGTERM", Code: -1, At: w.at}, Expected: true, Because: "db, which it requires, ended"})
@@ -438,7 +439,7 @@ func TestARunThatWentWithAnotherIsFollowedByARestart(t *testing.T) {
 }
 
 func TestACrashReportHasWhatWasUsedInTheLastMinute(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	w := newTeller(t, dir, Limits{})
 	w.launch("web", 1)
 	used := []messages.Usage{
@@ -454,4 +455,19 @@ func TestACrashReportHasWhatWasUsedInTheLastMinute(t *testing.T) {
 	if len(crashes) != 1 || len(crashes[0].Usage) != 2 || crashes[0].Usage[1].Memory != used[1].Memory || !crashes[0].Usage[1].Has(messages.HasTasks) || crashes[0].Exit.LastMinute != nil {
 		t.Errorf("%+v", crashes)
 	}
+}
+
+// tempDir is t.TempDir, but does not fail the test where wine cannot delete the way
+// that Go wants to.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	if runtime.GOOS != "windows" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("", "runs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
