@@ -344,7 +344,7 @@ func (c *collector) end(ctx actor.Context, m messages.EndProcess) {
 	if m.Force {
 		event = lifecycle.Kill
 	}
-	if !c.state.Alive() || c.state.Timer() == lifecycle.NoTimer { // the first stop sets the times, those that join do not
+	if c.state.Public() != messages.Stopping { // the first stop sets the times, those that join do not
 		c.graceful = m.Graceful
 		c.forceAfter = m.Kill
 	}
