@@ -108,6 +108,9 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 		case f.Exit.Forced:
 			text += ", killed"
 		}
+		if f.Because != "" {
+			text += ", as " + f.Because
+		}
 		if !f.Expected {
 			level = zerolog.WarnLevel
 		}
@@ -241,7 +244,7 @@ func LogEvent(l zerolog.Logger, e messages.Event) {
 
 // highText says how much of something is used.
 func highText(f messages.UsageHigh) string {
-	text := ""
+	var text string
 	switch f.Resource {
 	case "memory":
 		text = fmt.Sprintf("uses %.0f %% of its memory limit: %d of %d MiB", f.Percent, f.Used>>20, f.Limit>>20)

@@ -28,18 +28,30 @@ func configCheckCommand() *cobra.Command {
 		Long: `Check reads a configuration file and says everything that is wrong with it, each
 with its place and what would be right. It also looks whether this host has the
 binaries and directories that the file names.
+
+With --audit it also says how much each collector could do if somebody took it
+over, from 0 to 10, and which settings would lower that by how much. It is an
+opinion on the settings, as if root started the supervisor; it knows nothing of
+the programs, and some of them need what it would take away.
 ` + exitStatus,
-		Example: "  proctor config check /etc/proctor.toml",
+		Example: "  proctor config check /etc/proctor.toml\n  proctor config check --audit /etc/proctor.toml",
 		Args:    cobra.ExactArgs(1),
 	}
 	format := outputFlag(c, "text", "json")
-	c.RunE = func(c *cobra.Command, args []string) error { return checkFile(c.OutOrStdout(), args[0], *format) }
+	audit := c.Flags().Bool("audit", false, "say how exposed each collector is, and what would lower that")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return checkFile(c.OutOrStdout(), args[0], *format, *audit)
+	}
 	return c
 }
 
 // checkFile says everything that is wrong with a file.
-func checkFile(out io.Writer, file, format string) error {
+func checkFile(out io.Writer, file, format string, audit bool) error {
 	report := toml.Check(file)
+	var exposures []exposureDocument
+	if audit {
+		exposures = exposuresOf(report.Config.Audit())
+	}
 	bad := append(report.Problems[:len(report.Problems):len(report.Problems)], report.Missing...)
 	if format == "json" {
 		if err := json.NewEncoder(out).Encode(struct {
@@ -47,7 +59,9 @@ func checkFile(out io.Writer, file, format string) error {
 			Valid    bool          `json:"valid"`
 			Problems toml.Problems `json:"problems"`
 			Warnings toml.Problems `json:"warnings"`
-		}{file, len(bad) == 0, orEmpty(bad), orEmpty(report.Warnings)}); err != nil {
+
+			Audit []exposureDocument `json:"audit,omitempty"`
+		}{file, len(bad) == 0, orEmpty(bad), orEmpty(report.Warnings), exposures}); err != nil {
 			return failed{err}
 		}
 	} else {
@@ -56,6 +70,9 @@ func checkFile(out io.Writer, file, format string) error {
 		}
 		for i := range report.Warnings {
 			_, _ = fmt.Fprintf(out, "warning: %v\n", report.Warnings[i].Error())
+		}
+		for _, e := range exposures {
+			e.print(out)
 		}
 	}
 	if len(bad) > 0 {

@@ -123,6 +123,12 @@ func (c *call) describeCrash(crash messages.Crash) string {
 			b.WriteString("  " + string(appendHarmless(nil, []byte(frame))) + "\n")
 		}
 	}
+	if len(crash.Usage) > 0 {
+		b.WriteString("\nWhat it used in its last minute:\n")
+		for _, u := range crash.Usage {
+			_, _ = fmt.Fprintf(&b, "  %s before: %s\n", duration(crash.Last.Sub(u.At)), usedText(u))
+		}
+	}
 	if len(crash.Others) > 0 {
 		b.WriteString("\nWithin a minute of it:\n")
 		for _, o := range crash.Others {
@@ -155,6 +161,7 @@ type crashDocument struct {
 	Exit        *exitDocument        `json:"exit"`
 	Core        coreDocument         `json:"core"`
 	Output      []string             `json:"output"`
+	Usage       []*usageDocument     `json:"usage,omitempty"`
 	Others      []otherDocument      `json:"others"`
 }
 
@@ -184,6 +191,9 @@ func crashOf(c messages.Crash) crashDocument {
 		Trace: list(c.Trace), Count: c.Count, First: moment(c.First), Last: moment(c.Last), Exit: exitOf(&c.Exit),
 		Core: coreDocument{c.Core.Path, c.Core.Size, c.Core.Note}, Output: list(c.Output),
 		Recent: []crashedRunDocument{}, Others: []otherDocument{},
+	}
+	for _, u := range c.Usage {
+		d.Usage = append(d.Usage, usageDocumentOf(u))
 	}
 	for _, r := range c.Recent {
 		d.Recent = append(d.Recent, crashedRunDocument{r.ID, r.Instance, r.Incarnation, r.PID, moment(r.At)})

@@ -13,8 +13,8 @@ func doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this system gives to contain collectors, and what that means",
-		Long: `Doctor looks which mechanisms there are to keep hold of what collectors start, and
-says what those that are missing would be needed for. It tells of a supervisor that
+		Long: `Doctor looks which mechanisms there are to keep hold of what collectors start, and to
+confine them, and says what those that are missing would be needed for. It tells of a supervisor that
 is started as doctor is: as the same user, in the same cgroup. In a systemd unit run
 it with systemd-run, with the unit's settings.
 ` + exitStatus,

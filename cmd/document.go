@@ -33,6 +33,8 @@ type statusDocument struct {
 	HealthReasons  []string       `json:"health_reasons"`
 	Totals         totalsDocument `json:"totals"`
 	Said           *saidDocument  `json:"said"`
+	Confinement    []string       `json:"confinement,omitempty"`
+	Unmet          []string       `json:"unmet,omitempty"`
 	Usage          *usageDocument `json:"usage,omitempty"` // where it was asked for
 	*inspectFields                // of inspect only
 }
@@ -42,7 +44,6 @@ type inspectFields struct {
 	Declared     bool           `json:"declared"`
 	RestartsLeft int            `json:"restarts_left"`
 	Detail       string         `json:"detail"`
-	UnmetLimits  []string       `json:"unmet_limits"`
 	Config       map[string]any `json:"config"`
 }
 
@@ -92,6 +93,7 @@ type exitDocument struct {
 	Fault             string     `json:"fault,omitempty"`
 	OOMKills          int        `json:"oom_kills,omitempty"`
 	Unhealthy         string     `json:"unhealthy,omitempty"`
+	Illness           string     `json:"illness,omitempty"`
 	Tail              []string   `json:"tail,omitempty"`
 	UserTimeSeconds   float64    `json:"user_time_seconds"`
 	SystemTimeSeconds float64    `json:"system_time_seconds"`
@@ -109,7 +111,7 @@ func documentOf(s messages.Status) statusDocument {
 			s.Totals.Starts, s.Totals.Restarts, s.Totals.SpawnFailures, s.Totals.Clean, s.Totals.Failures,
 			s.Totals.Signals, s.Totals.Forced, s.Totals.Faults, s.Totals.Unhealthy, s.Totals.LastStart.Seconds(),
 		},
-		Said: saidOf(s.Said),
+		Said: saidOf(s.Said), Confinement: s.Confinement, Unmet: s.Unmet,
 	}
 }
 
@@ -136,7 +138,7 @@ func groupsOf(groups []messages.GroupStatus) []groupDocument {
 
 func inspectionOf(i messages.Inspection) statusDocument {
 	d := documentOf(i.Status)
-	d.inspectFields = &inspectFields{i.Wanted, i.Declared, i.RestartsLeft, i.Detail, list(i.UnmetLimits), config.Settings(i.Config)}
+	d.inspectFields = &inspectFields{i.Wanted, i.Declared, i.RestartsLeft, i.Detail, config.Settings(i.Config)}
 	return d
 }
 
@@ -146,7 +148,7 @@ func exitOf(e *messages.Exit) *exitDocument {
 	}
 	return &exitDocument{
 		Incarnation: e.Incarnation, PID: e.PID, Code: e.Code, Signal: e.Signal, CoreDumped: e.CoreDumped, Forced: e.Forced,
-		At: moment(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: e.SpawnError, Fault: e.Fault, OOMKills: e.OOMKills, Unhealthy: e.Unhealthy, Tail: e.Tail,
+		At: moment(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: e.SpawnError, Fault: e.Fault, OOMKills: e.OOMKills, Unhealthy: e.Unhealthy, Illness: e.Illness.String(), Tail: e.Tail,
 		UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRSS: e.MaxRSS, MemoryPeak: e.MemoryPeak,
 	}
 }

@@ -227,7 +227,7 @@ func factOf(fact messages.Fact) (kind string, document any) {
 	case messages.StateChanged:
 		return "state_changed", map[string]any{"from": f.From, "to": f.To, "pid": f.PID, "reason": f.Reason, "next_restart": moment(f.NextRestart)}
 	case messages.Exited:
-		return "exited", map[string]any{"exit": exitOf(&f.Exit), "expected": f.Expected}
+		return "exited", map[string]any{"exit": exitOf(&f.Exit), "expected": f.Expected, "because": f.Because}
 	case messages.RestartScheduled:
 		return "restart_scheduled", map[string]any{
 			"cause": f.Cause, "after_seconds": f.After.Seconds(), "at": moment(f.At), "count": f.Count, "left": f.Left, "window_seconds": max(f.Window, 0).Seconds(),

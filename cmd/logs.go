@@ -78,7 +78,8 @@ EXIT STATUS
 		Example: `  proctor logs -f
   proctor logs procmond -n 50
   proctor logs web-1 --since 1h --grep 'error|panic' --stderr
-  proctor logs web-1 --previous`,
+  proctor logs web-1 --previous
+  proctor logs @pipeline -f`,
 		ValidArgsFunction: a.completeIDs(nil),
 	}
 	var o logsFlags
@@ -130,6 +131,9 @@ EXIT STATUS
 // records reads files, or has the supervisor read them. End is to be called when
 // that is over.
 func (a *app) records(ctx context.Context, c *cobra.Command, o *logsFlags, ids []string, q capture.Query) (records iter.Seq2[capture.Record, error], end func(), err error) {
+	if ids, err = a.membersOf(ctx, o, ids); err != nil {
+		return nil, nil, err
+	}
 	files := o.file != "" || o.stateDir != "" || o.own
 	named := c.Flags().Changed("socket")
 	if named && files {
@@ -167,6 +171,44 @@ func (a *app) records(ctx context.Context, c *cobra.Command, o *logsFlags, ids [
 			yield(capture.Record{}, &messages.Error{Op: "logs", Kind: messages.Internal, Text: "the supervisor has ended", Err: errEnded})
 		}
 	}, func() { _ = conn.Close() }, nil
+}
+
+// membersOf puts the collectors of groups in their places: those that the
+// configuration names, or those that the supervisor knows.
+func (a *app) membersOf(ctx context.Context, o *logsFlags, ids []string) ([]string, error) {
+	if !slices.ContainsFunc(ids, isGroup) {
+		return ids, nil
+	}
+	if o.file == "" {
+		conn, err := a.dial(ctx, a.socket)
+		if err != nil {
+			return nil, a.unreachable(err)
+		}
+		defer conn.Close()
+		t, err := (&call{app: a, op: "logs", ctx: ctx, connection: conn}).resolve(ids, false, false)
+		return t.ids, err
+	}
+	units := toml.Check(o.file).Config.Units() // what is wrong with it is said when it is read
+	t := targets{groups: map[string]messages.GroupStatus{}}
+	for name, children := range units {
+		if name != "" {
+			t.groups[name] = messages.GroupStatus{Name: name, Children: children}
+		}
+	}
+	var all []string
+	for _, id := range ids {
+		group := strings.TrimPrefix(strings.TrimRight(id, ":*"), config.GroupMark)
+		_, known := t.groups[group]
+		switch {
+		case !isGroup(id):
+			all = append(all, id)
+		case !known:
+			return nil, &messages.Error{Op: "logs", ID: id, Kind: messages.ProcessNotFound, Text: noGroup(group, t.groups)}
+		default:
+			all = append(all, t.within(group)...)
+		}
+	}
+	return unique(all), nil
 }
 
 // readable reports whether this user may read all of these.

@@ -77,7 +77,7 @@ EXIT STATUS
 			if *file == "" {
 				return errors.New("run -t needs the file that it checks: proctor run -t -c FILE")
 			}
-			return checkFile(c.OutOrStdout(), *file, "text")
+			return checkFile(c.OutOrStdout(), *file, "text", false)
 		}
 		log, flush, err := newLogger(c.ErrOrStderr(), *format, *level)
 		if err != nil {
@@ -247,8 +247,13 @@ func openRuns(log zerolog.Logger, cfg config.Config, kept *actors.Capture) *runs
 	if kept == nil {
 		return nil
 	}
+	bounds := cfg.ProcessManager.Runs
 	return runs.Open(runs.Options{
 		Dir: stateDirOf(cfg), Output: kept.LastLines,
+		Limits: runs.Limits{
+			PerCollector: bounds.MaxPerCollector, Bytes: int64(bounds.MaxSizeMB) << 20,
+			Age: time.Duration(bounds.MaxAgeDays) * 24 * time.Hour, Crashes: bounds.MaxCrashes,
+		},
 		Notify: func(err error) { log.Error().Msg(err.Error()) },
 	})
 }

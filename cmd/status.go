@@ -259,13 +259,14 @@ func (c *call) describe(i messages.Inspection, u messages.Usage) string {
 		line(used[0], used[1])
 	}
 	line("Limits", strings.Join(i.Config.ResourceLimits.Settings(), ", "))
-	line("Unmet", strings.Join(i.UnmetLimits, "; "))
 	health := i.Health.String()
 	if len(i.HealthReasons) > 0 {
 		health += ": " + strings.Join(i.HealthReasons, "; ")
 	}
 	line("Health", health)
 	line("It says", saidText(i.Said, c.ago))
+	line("Confined by", strings.Join(i.Confinement, "; "))
+	line("Unmet", strings.Join(i.Unmet, "; "))
 	if i.Config.Group != "" {
 		line("Group", config.GroupMark+i.Config.Group)
 	}

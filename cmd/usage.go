@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/proctord/proctor/config"
@@ -64,6 +65,21 @@ func usageCells(u messages.Usage) []string {
 		cells[2] = fmt.Sprint(u.Tasks)
 	}
 	return cells
+}
+
+// usedText is what was used at a moment, in one line.
+func usedText(u messages.Usage) string {
+	var parts []string
+	if u.Has(messages.HasCPUPercent) {
+		parts = append(parts, percentText(u.CPUPercent)+" of a processor")
+	}
+	if u.Has(messages.HasMemory) {
+		parts = append(parts, bytesText(u.Memory))
+	}
+	if u.Has(messages.HasTasks) {
+		parts = append(parts, fmt.Sprintf("%d %s", u.Tasks, plural(u.Tasks, "task", "tasks")))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func percentText(p float64) string { return fmt.Sprintf("%.1f %%", p) }

@@ -191,7 +191,16 @@ func ending(r messages.Run) string {
 		text = "It was killed for lack of memory, at its limit or for want of any on this host"
 	case messages.EndLimit:
 		text = "It was killed at a limit of processor time or of a file's size: " + e.String()
-	case messages.EndUnhealthy:
+		if e.Unhealthy != "" {
+			text = "It was ended at a limit: " + e.Unhealthy
+		}
+	case messages.EndDependency:
+		text = "It was ended, as " + r.Because + ": " + e.String()
+	case messages.EndHang:
+		text = "It was ended since it hung: " + e.Unhealthy
+	case messages.EndSilence:
+		text = "It was ended since nothing came of it: " + e.Unhealthy
+	case messages.EndUnhealthy, messages.EndProbe:
 		text = "It was ended since it did not work: " + e.Unhealthy
 	case messages.EndFault:
 		text = "It was ended by a fault of Proctor's own: " + e.Fault

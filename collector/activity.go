@@ -13,6 +13,7 @@ import (
 	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/collector/lifecycle"
 	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
 )
 
 // activity is what one incarnation has yielded. Who counts what it writes only
@@ -170,7 +171,7 @@ func (c *collector) measure(ctx actor.Context, m counted) {
 		c.flush(ctx) // whoever follows the health sees why it is ended
 	}
 	if a.missed != "" && a.config.RestartOnSilence {
-		c.unhealthy = a.missed
+		c.unhealthy, c.illness = a.missed, messages.IllSilence
 		c.handle(ctx, lifecycle.Unhealthy)
 		return
 	}

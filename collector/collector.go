@@ -73,8 +73,9 @@ type Options struct {
 type Meter interface {
 	// Began says that the collector has a process, since at.
 	Began(id string, incarnation uint64, p platform.Process, at time.Time)
-	// Ended says that it is over.
-	Ended(id string, p platform.Process)
+	// Ended says that it is over, and returns what it used in its last minute, if that
+	// was looked at.
+	Ended(id string, p platform.Process) []messages.Usage
 }
 
 // A Launch is a process that has just been executed.
@@ -136,6 +137,7 @@ type collector struct {
 	permanent            bool
 	unready              bool   // it has not said yet that it is ready, and nobody has asked it to end
 	unhealthy            string // why it is ended by itself, if that is so
+	illness              messages.Illness
 
 	launching     *config.Collector // what is being started, until it has been executed
 	readiness     config.Readiness
@@ -155,6 +157,8 @@ type collector struct {
 	limiting limiting
 
 	said       messages.Said // by this incarnation
+	confined   []string      // what confines it
+	unmet      []string      // and what does not, though it was to
 	watchdog   pulse
 	heartbeat  pulse
 	ending     pulse
@@ -348,7 +352,7 @@ func (c *collector) end(ctx actor.Context, m messages.EndProcess) {
 	if m.Force {
 		event = lifecycle.Kill
 	}
-	if !c.state.Alive() || c.state.Timer() == lifecycle.NoTimer { // the first stop sets the times, those that join do not
+	if c.state.Public() != messages.Stopping { // the first stop sets the times, those that join do not
 		c.graceful = m.Graceful
 		c.forceAfter = m.Kill
 	}
@@ -378,6 +382,7 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
+		c.confined = n.InForce
 		if meter := c.options.Meter; meter != nil {
 			meter.Began(c.id, c.incarnation, c.process, c.startedAt)
 		}
@@ -474,15 +479,16 @@ func (c *collector) emptied() lifecycle.Event {
 
 // conclude ends the incarnation: from here on there is no process.
 func (c *collector) conclude(e *messages.Exit) {
-	e.Forced, e.Unhealthy = c.forced, c.unhealthy
+	e.Forced, e.Unhealthy, e.Illness = c.forced, c.unhealthy, c.illness
 	c.exit, c.ended = e, true
+	c.confined, c.unmet = nil, nil
 	c.disarmStep()
 	c.unlimited()
 	if c.reload != nil {
 		c.endReload(&messages.Error{Kind: messages.InvalidState, State: c.state.Public(), Text: "it ended before it had reloaded"})
 	}
 	if meter := c.options.Meter; meter != nil && c.process != nil {
-		meter.Ended(c.id, c.process)
+		e.LastMinute = meter.Ended(c.id, c.process)
 	}
 	c.process, c.pid, c.startedAt, c.dying, c.recording, c.vacated = nil, 0, time.Time{}, nil, nil, false
 	if c.checks != nil {
@@ -521,6 +527,7 @@ func (c *collector) expire(ctx actor.Context, event lifecycle.Event) {
 		if c.isReady {
 			c.unhealthy = fmt.Sprintf("its post_start was not done within %v", c.startup)
 		}
+		c.illness = messages.IllStart
 	case lifecycle.HookExpired:
 		if c.hook != nil {
 			c.hookExpired()
@@ -549,7 +556,7 @@ func (c *collector) handle(ctx actor.Context, events ...lifecycle.Event) {
 			c.stopTimer()
 		}
 		if !c.state.Alive() && next.Alive() {
-			c.forced, c.permanent, c.unready, c.unhealthy = false, false, false, ""
+			c.forced, c.permanent, c.unready, c.unhealthy, c.illness = false, false, false, "", 0
 		}
 		c.state = next
 		if next == lifecycle.Running || event == lifecycle.Stop || event == lifecycle.Kill {
@@ -677,6 +684,7 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		Within:     within(m.Within),
 		As:         platform.Identity{User: cfg.User, Group: cfg.UnixGroup, Groups: cfg.SupplementaryGroups},
 	}
+	confine(&spec, cfg)
 	c.parted = false
 	if c.around, err = surround(cfg, spec); err != nil {
 		return refused(err.Error())
@@ -825,7 +833,8 @@ func (c *collector) snapshot() messages.Report {
 		Checked: checked, Health: health, HealthReason: reason,
 		ID: c.id, State: c.state.Public(), Incarnation: c.incarnation,
 		PID: c.pid, StartedAt: c.startedAt, Alive: c.state.Alive(),
-		Exit: c.exit, Permanent: c.permanent, Said: c.said, Unmet: c.limiting.unmet, Detail: c.detail(),
+		Exit: c.exit, Permanent: c.permanent, Said: c.said, Detail: c.detail(),
+		Confinement: c.confined, Unmet: c.unmet,
 	}
 }
 

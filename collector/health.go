@@ -163,7 +163,7 @@ func (c *collector) hearAnswer(ctx actor.Context, a answer) {
 	case changed && a.check == k.readiness && c.readiness == config.ReadyProbe && k.readiness.tally.Passing():
 		c.handle(ctx, c.nowReady(ctx)...)
 	case changed && a.check.tally.Failing() && (a.check == k.startup || a.check == k.liveness && c.endsUnhealthy):
-		c.unhealthy = fmt.Sprintf("its %s probe %s", a.check.name, a.check.tally.Failure())
+		c.unhealthy, c.illness = fmt.Sprintf("its %s probe %s", a.check.name, a.check.tally.Failure()), messages.IllProbe
 		c.handle(ctx, lifecycle.Unhealthy)
 		return
 	default:

@@ -36,6 +36,7 @@ func surround(cfg config.Collector, spec platform.Spec) (*surroundings, error) {
 		return nil, nil //nolint:nilnil // none, and that is no error
 	}
 	spec.StopSignal = 0
+	spec.KeepFDs, spec.Confinement.SHA256 = nil, "" // these are of the process itself
 	a := &surroundings{config: cfg, spec: spec}
 	if a.config.HookTimeout == 0 {
 		a.config.HookTimeout = config.DefaultHookTimeout
@@ -242,7 +243,7 @@ func (c *collector) whenReady(ctx actor.Context) []lifecycle.Event {
 		case c.state != lifecycle.Readying:
 			return nil
 		case h.failure != "":
-			c.unhealthy = "its post_start failed: " + h.failure
+			c.unhealthy, c.illness = "its post_start failed: "+h.failure, messages.IllStart
 			return []lifecycle.Event{lifecycle.Unhealthy}
 		}
 		return []lifecycle.Event{lifecycle.Ready}

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/proctord/proctor/collector/lifecycle"
@@ -15,7 +16,6 @@ import (
 type limiting struct {
 	orders []messages.LimitProcess // that are to be carried out; the first one is, if busy
 	busy   bool
-	unmet  []string // of this incarnation
 }
 
 // limited is the host saying that limits have been changed.
@@ -59,7 +59,7 @@ func (c *collector) limited(ctx actor.Context, m limited) {
 	if m.err != nil && !errors.Is(m.err, platform.ErrNotRunning) {
 		outcome.Err = failure(m.err)
 	} else if m.err == nil && m.incarnation == c.incarnation && c.process != nil {
-		c.notInForce(ctx, m.unmet)
+		c.notInForce(ctx, append(slices.DeleteFunc(slices.Clone(c.unmet), platform.IsLimit), m.unmet...))
 		if c.around != nil { // hooks have them, too
 			c.around.spec.Limits, c.around.spec.Within = limits(order.Limits), within(order.Within)
 		}
@@ -69,19 +69,21 @@ func (c *collector) limited(ctx actor.Context, m limited) {
 	c.flush(ctx)
 }
 
-// notInForce takes in which limits of the process are not in force.
+// notInForce takes in what of limits, and of what was to confine the process, is
+// not in force.
 func (c *collector) notInForce(ctx actor.Context, unmet []string) {
-	c.limiting.unmet = unmet
-	for _, limit := range unmet {
-		ctx.Logger().Warn("a limit is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
+	for _, text := range unmet {
+		if !slices.Contains(c.unmet, text) {
+			ctx.Logger().Warn("a limit, or what was to confine it, is not in force", "collector", c.id, "pid", c.pid, "limit", text)
+		}
 	}
+	c.unmet = unmet
 }
 
 // unlimited answers orders for a process that is not there any more, but for one
 // that the host has still to answer.
 func (c *collector) unlimited() {
 	l := &c.limiting
-	l.unmet = nil
 	first := 0
 	if l.busy {
 		first = 1
@@ -97,7 +99,7 @@ func (c *collector) condemn(ctx actor.Context, m messages.CondemnProcess) {
 	if m.Incarnation != c.incarnation || c.state != lifecycle.Running && c.state != lifecycle.Readying {
 		return
 	}
-	c.unhealthy = m.Reason
+	c.unhealthy, c.illness = m.Reason, m.Illness
 	c.handle(ctx, lifecycle.Unhealthy)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/proctord/proctor/collector/capture"
 	"github.com/proctord/proctor/collector/lifecycle"
 	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/messages"
 	"github.com/proctord/proctor/platform"
 )
 
@@ -27,7 +28,7 @@ func (c *collector) hearReady(ctx actor.Context, err error) {
 	case err == nil:
 		c.handle(ctx, c.nowReady(ctx)...)
 	case c.state == lifecycle.Readying:
-		c.unhealthy = err.Error()
+		c.unhealthy, c.illness = err.Error(), messages.IllStart
 		c.handle(ctx, lifecycle.Unhealthy)
 	}
 }

@@ -108,7 +108,7 @@ func (c *collector) hearSaid(ctx actor.Context, m notify.Message) {
 	if m.Watchdog == notify.WatchdogTrigger && c.up() {
 		c.watchdog.missed = "it has told its watchdog that it does not work"
 		if c.endsUnhealthy {
-			c.unhealthy = c.watchdog.missed
+			c.unhealthy, c.illness = c.watchdog.missed, messages.IllHang
 			events = append(events, lifecycle.Hung)
 		}
 	}
@@ -266,7 +266,7 @@ func (c *collector) overdue(ctx actor.Context, m late) {
 	p.missed = p.words(silent.Round(time.Millisecond))
 	c.flush(ctx) // whoever follows the health sees why it is ended
 	if c.endsUnhealthy {
-		c.unhealthy = p.missed
+		c.unhealthy, c.illness = p.missed, messages.IllHang
 		c.handle(ctx, p.failed)
 	}
 }

@@ -21,7 +21,8 @@ import (
 // is taken; on Windows only the last one, with .exe.
 //
 // Relative paths are relative to the supervisor's working directory, not to the
-// collector's, and PATH is not searched. The error is a *[NotFoundError].
+// collector's, and PATH is not searched. With a RootDirectory all of them are paths
+// in that, and so is what is returned. The error is a *[NotFoundError].
 func Resolve(c Collector, pm ProcessManager, look func(path string) error) (string, error) {
 	return resolve(c, pm, look, runtime.GOOS)
 }
@@ -51,7 +52,7 @@ func resolve(c Collector, pm ProcessManager, look func(string) error, system str
 		// The collector may have another working directory than we have.
 		absolute, err := filepath.Abs(path)
 		if err == nil {
-			err = look(absolute)
+			err = look(filepath.Join(c.RootDirectory, absolute))
 		}
 		if err == nil {
 			return absolute, nil
@@ -207,13 +208,14 @@ func (c Config) Missing() Problems {
 			missing = append(missing, missingBinary(id, err))
 		}
 		if dir := collector.WorkingDir; dir != "" {
-			if err := lookDirectory(dir); err != nil {
+			if err := lookDirectory(filepath.Join(collector.RootDirectory, dir)); err != nil {
 				missing = append(missing, Problem{
 					Key: Key("collectors", id, "working_dir"), Value: dir,
 					Message: abbreviate(dir) + " " + err.Error(), Hint: "make it, or correct the path", Err: err,
 				})
 			}
 		}
+		missing = append(missing, collector.missingConfinement(id)...)
 	}
 	return missing
 }

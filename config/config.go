@@ -89,6 +89,9 @@ type ProcessManager struct {
 	// LogPath is the file that Proctor's own log is written to ([log] path),
 	// rotated as output is. Empty: standard error.
 	LogPath string
+
+	// Runs bounds the records of runs and the reports of crashes ([runs]).
+	Runs Runs
 }
 
 // NoCgroup is the ProcessManager.CgroupParent of a supervisor that uses no cgroups.
@@ -104,6 +107,22 @@ const Kill OnDeath = "kill"
 func (pm ProcessManager) EndsWithSupervisor() bool {
 	return pm.OnSupervisorDeath == "" || pm.OnSupervisorDeath == Kill
 }
+
+// Runs bounds what is kept of what has been. Zero is the default of each.
+type Runs struct {
+	MaxPerCollector int // records of each collector: 50
+	MaxSizeMB       int // of the records of all collectors: 64
+	MaxAgeDays      int // of a record, or since a crash has come the last time: 90
+	MaxCrashes      int // reports of crashes: 200
+}
+
+// The defaults of Runs.
+const (
+	DefaultRunsPerCollector = 50
+	DefaultRunsSizeMB       = 64
+	DefaultRunsAgeDays      = 90
+	DefaultCrashes          = 200
+)
 
 // Restart says after which exits a collector is started again.
 type Restart string
@@ -216,6 +235,52 @@ type Collector struct {
 
 	// ResourceLimits are what its processes may use at most.
 	ResourceLimits ResourceLimits
+
+	// What it is kept from, on Linux. Where one of these cannot be had it is not
+	// started, unless ConfinementRequired is Off: then that is a warning, but for
+	// RootDirectory, KeepFds, BinarySHA256 and Secrets.
+
+	// Umask is the mask of modes of new files, in octal: "0027". Empty: the
+	// supervisor's.
+	Umask string
+
+	// Capabilities are all that it may ever have, and has, as "net_raw" or
+	// "CAP_NET_RAW". Nil: as without; an empty list: none.
+	Capabilities []string
+
+	// NoNewPrivileges keeps it from gaining privileges by what it executes. Unsaid:
+	// where root starts it as another user, and where Seccomp or paths are set.
+	NoNewPrivileges Switch
+
+	// RootDirectory is the root directory to it; BinaryPath, WorkingDir and the paths
+	// below are paths in that. It needs root.
+	RootDirectory string
+
+	// What it may read and execute only, what it may read and write, and what it
+	// may do neither with, with all below. The longest path counts; what none
+	// stands for is as it is without.
+	ReadOnlyPaths, ReadWritePaths, InaccessiblePaths []string
+
+	// PrivateTmp gives it an empty /tmp and /var/tmp of its own. It needs root.
+	PrivateTmp bool
+
+	// Seccomp is the profile of the system calls that it may use. Empty: all.
+	Seccomp string
+
+	// BinarySHA256 is the digest that its binary has to have, in hexadecimal. Empty:
+	// any.
+	BinarySHA256 string
+
+	ConfinementRequired Switch
+
+	// KeepFds are descriptors that the supervisor was started with, and that it has
+	// under the same numbers.
+	KeepFds []int
+
+	// Secrets are what it is told by files in memory: by name, the absolute path of
+	// the file that the secret is in, or "env:NAME". The path in memory is in the
+	// variable that SecretVariable names. They are read at each start.
+	Secrets map[string]string
 
 	// Warn is what use of resources is told of.
 	Warn Warnings

@@ -45,6 +45,10 @@ func (pm ProcessManager) WithDefaults() ProcessManager {
 	fill(&pm.DefaultForceTimeout, DefaultForceTimeout)
 	fill(&pm.HealthCheckInterval, DefaultHealthCheckInterval)
 	fill(&pm.HeartbeatTimeoutMultiplier, DefaultHeartbeatTimeoutMultiplier)
+	fill(&pm.Runs.MaxPerCollector, DefaultRunsPerCollector)
+	fill(&pm.Runs.MaxSizeMB, DefaultRunsSizeMB)
+	fill(&pm.Runs.MaxAgeDays, DefaultRunsAgeDays)
+	fill(&pm.Runs.MaxCrashes, DefaultCrashes)
 	return pm
 }
 
@@ -64,6 +68,7 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 		fill(&c.WatchdogSignal, DefaultWatchdogSignal)
 	}
 	fill(&c.RestartOnUnhealthy, On)
+	fill(&c.ConfinementRequired, On)
 	for _, p := range []*Probe{&c.Liveness, &c.ReadinessProbe, &c.StartupProbe} {
 		if p.Set() {
 			*p = p.WithDefaults()

@@ -17,6 +17,7 @@ func TestZeroFieldsMeanTheirDefaults(t *testing.T) {
 		DefaultForceTimeout:        5 * time.Second,
 		HealthCheckInterval:        60 * time.Second,
 		HeartbeatTimeoutMultiplier: 3,
+		Runs:                       config.Runs{MaxPerCollector: 50, MaxSizeMB: 64, MaxAgeDays: 90, MaxCrashes: 200},
 	}
 	if !reflect.DeepEqual(pm, wantPM) {
 		t.Errorf("process manager: %+v, want %+v", pm, wantPM)
@@ -26,7 +27,7 @@ func TestZeroFieldsMeanTheirDefaults(t *testing.T) {
 	want := config.Collector{
 		Type:      "procmond",
 		Kind:      config.Service,
-		Readiness: config.ReadyExec, StartupTimeout: 60 * time.Second, RestartOnUnhealthy: config.On,
+		Readiness: config.ReadyExec, StartupTimeout: 60 * time.Second, RestartOnUnhealthy: config.On, ConfinementRequired: config.On,
 		Restart:         config.RestartOnFailure,
 		MaxRestarts:     3,
 		RestartWindow:   300 * time.Second,

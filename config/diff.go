@@ -46,7 +46,7 @@ var inPlace = []string{
 
 // onceOnly are the settings of the process manager that are used when it is
 // started, and not again.
-var onceOnly = []string{"state_dir", "log_path", "cgroup_parent", "on_supervisor_death"}
+var onceOnly = []string{"state_dir", "log_path", "cgroup_parent", "on_supervisor_death", "runs"}
 
 // secret are the fields whose values are not shown.
 var secret = []string{"Args", "Env"}
@@ -79,7 +79,8 @@ func DiffManager(before, after ProcessManager) []Difference {
 	var d differ
 	d.structs("", reflect.ValueOf(before), reflect.ValueOf(after))
 	for i := range d.found {
-		d.found[i].InPlace = !slices.Contains(onceOnly, d.found[i].Key)
+		key, _, _ := strings.Cut(d.found[i].Key, ".")
+		d.found[i].InPlace = !slices.Contains(onceOnly, key)
 	}
 	return d.found
 }

@@ -20,7 +20,9 @@ func settings(table reflect.Value) map[string]any {
 		if key == "rate_limit" {
 			key = "rate_limit_lines_per_second"
 		}
-		if field := table.Field(i); field.Kind() == reflect.Struct && field.IsZero() { // no probe, no limits
+		field := table.Field(i)
+		if field.Kind() == reflect.Struct && field.IsZero() || // no probe, no limits
+			key == "capabilities" && field.IsNil() { // which an empty list is not
 			continue
 		}
 		if value, ok := setting(table.Field(i)); ok {

@@ -102,6 +102,9 @@ func (c Collector) Warnings(id string, pm ProcessManager) Problems {
 // every other problem, in bytes.
 const maxFaultyID = 1024
 
+// maxRuns is the largest bound of [runs].
+const maxRuns = 1_000_000
+
 // findings collects problems.
 type findings struct{ problems Problems }
 
@@ -114,6 +117,16 @@ func (f *findings) processManager(pm ProcessManager) {
 	f.output(func(parts ...string) string { return Key(append([]string{"output"}, parts...)...) }, pm.Output)
 	f.noNUL("state_dir", pm.StateDir)
 	f.noNUL("log.path", pm.LogPath)
+	for _, bound := range []struct {
+		key string
+		n   int
+	}{
+		{"max_per_collector", pm.Runs.MaxPerCollector}, {"max_size_mb", pm.Runs.MaxSizeMB}, {"max_age_days", pm.Runs.MaxAgeDays}, {"max_crashes", pm.Runs.MaxCrashes},
+	} {
+		if key := Key("runs", bound.key); bound.n < 0 || bound.n > maxRuns {
+			f.add(key, strconv.Itoa(bound.n), fmt.Sprintf("%d cannot be", bound.n), fmt.Sprintf("use a whole number from 1 to %d", maxRuns))
+		}
+	}
 
 	for _, typ := range sorted(pm.CollectorBinaries) {
 		key := key("collector_binaries", typ)
@@ -222,6 +235,7 @@ func (f *findings) collector(id string, c Collector, pm ProcessManager) {
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
 	f.limits(key, c.ResourceLimits, false)
+	f.confinement(key, c)
 	f.warnings(key, c)
 
 	f.output(func(parts ...string) string { return key(append([]string{"output"}, parts...)...) }, c.Output)
@@ -314,6 +328,7 @@ func (f *findings) warnCollector(id string, c Collector, pm ProcessManager) {
 	if name, ok := signalName(c.StopSignal, runtime.GOOS); ok && name == "KILL" {
 		f.add(key("stop_signal"), c.StopSignal, "SIGKILL leaves the collector no time to end gracefully", `use "SIGTERM"`)
 	}
+	f.warnConfinement(key, c)
 }
 
 func known(r Restart) bool {

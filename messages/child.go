@@ -44,6 +44,7 @@ type LimitProcess struct {
 type CondemnProcess struct {
 	Incarnation uint64 // the process that is meant
 	Reason      string
+	Illness     Illness // of what kind that is
 }
 
 // EndProcess ends the process, if there is one. The outcome comes when it is
@@ -118,8 +119,9 @@ type Report struct {
 	// Said is what the process has told of itself.
 	Said Said
 
-	// Unmet are the limits of the process that are not in force, and why.
-	Unmet []string
+	// Confinement is what confines the process, as the system has told; Unmet are
+	// limits and the like that were asked for and are not in force, with the reason.
+	Confinement, Unmet []string
 
 	// Detail is where the child really is, in its own words, for people who look
 	// for a fault.

@@ -391,6 +391,9 @@ type Status struct {
 	Totals Totals // since the collector is known
 
 	Said Said // of the process that is there
+
+	Confinement []string // what confines the process that is there, in words
+	Unmet       []string // what it was to be limited or confined by, and is not, with the reason
 }
 
 // Said is what a process has told of itself: by sd_notify, or as a heartbeat.
@@ -463,7 +466,6 @@ type Inspection struct {
 	Declared     bool             // it stands in the configuration; else it was started by a command
 	RestartsLeft int              // automatic restarts that are allowed now; -1 if none ever happen
 	Detail       string           // where its actor really is, for people who look for a fault
-	UnmetLimits  []string         // those of its process, and of its groups, that are not in force, and why
 }
 
 // SupervisorInfo is what is known about the supervisor itself.
@@ -526,9 +528,10 @@ type Exit struct {
 	Forced      bool      // it was asked to end, and had to be killed
 	At          time.Time // when it ended
 	Ran         time.Duration
-	SpawnError  string // why there was no process, if that is what happened
-	Fault       string // what went wrong in Proctor itself, if that ended it
-	Unhealthy   string // why it was ended without being asked for, if it did not work
+	SpawnError  string  // why there was no process, if that is what happened
+	Fault       string  // what went wrong in Proctor itself, if that ended it
+	Unhealthy   string  // why it was ended without being asked for, if it did not work
+	Illness     Illness // of what kind that is
 
 	// Tail is the last lines that it wrote, long ones cut, the oldest first, where
 	// its output is captured.
@@ -542,6 +545,10 @@ type Exit struct {
 	// MemoryPeak is the most that all its processes had together, in bytes, where a
 	// cgroup tells; else 0.
 	MemoryPeak int64
+
+	// LastMinute is what it used then, the oldest first, if somebody had it looked at
+	// (config.Warnings). It is for who records how processes end: it does not travel.
+	LastMinute []Usage
 }
 
 // Success reports whether the process ran and ended by itself with code 0.

@@ -40,10 +40,13 @@ type (
 		NextRestart time.Time
 	}
 
-	// Exited says how a process ended. Expected is set if it was asked to.
+	// Exited says how a process ended. Expected is set if it was asked to; then
+	// Because says why, where nobody has asked for that: it went with what it
+	// requires, or with its group.
 	Exited struct {
 		Exit     Exit
 		Expected bool
+		Because  string
 	}
 
 	// RestartScheduled says that a process is going to be replaced, after how

@@ -14,18 +14,22 @@ const (
 	EndExit                  // it exited by itself
 	EndSignal                // a signal ended it that Proctor has not sent
 	EndOOM                   // it was killed for lack of memory
-	EndLimit                 // it was killed at a limit of processor time or of a file's size
-	EndUnhealthy             // it was ended because a probe failed, or it was not ready in time
+	EndLimit                 // it was killed at a limit of processor time or of a file's size, or ended at one of memory
+	EndUnhealthy             // it was ended because it was not ready in time, or did not work otherwise
 	EndSpawn                 // there never was a process
 	EndFault                 // Proctor itself had a fault
 	EndOperator              // it was asked to end: by a command, a reload, or the program that Proctor is part of
 	EndSupervisor            // it was asked to end since the supervisor did, or ended with it
 	EndUnknown               // it is over, and how is not known
+	EndProbe                 // it was ended because a probe failed
+	EndHang                  // it was ended because it gave no sign of life
+	EndSilence               // it was ended because it yielded nothing
+	EndDependency            // it was ended with what it requires, or with its group
 
 	NumEnds = iota
 )
 
-var endNames = [NumEnds]string{"running", "exit", "signal", "oom", "limit", "unhealthy", "spawn", "fault", "operator", "supervisor", "unknown"}
+var endNames = [NumEnds]string{"running", "exit", "signal", "oom", "limit", "unhealthy", "spawn", "fault", "operator", "supervisor", "unknown", "probe", "hang", "silence", "dependency"}
 
 // String is the class's word in outputs and protocols.
 func (e End) String() string {
@@ -43,20 +47,57 @@ func (e *End) UnmarshalText(text []byte) error {
 	return unmarshalWord(e, endNames[:], string(text), "class of ends")
 }
 
+// An Illness is what a process was ended for that did not work.
+type Illness uint8
+
+// The illnesses.
+const (
+	IllOtherwise Illness = iota // or it is not ill at all
+	IllStart                    // it was not ready in time
+	IllProbe                    // a probe failed
+	IllHang                     // it gave no sign of life
+	IllSilence                  // it yielded nothing
+	IllMemory                   // it used more memory than it may for so long
+
+	NumIllnesses = iota
+)
+
+var illnessNames = [NumIllnesses]string{"", "start", "probe", "hang", "silence", "memory"}
+
+// String is the illness's word in outputs and protocols; empty: there is none
+// that has a name.
+func (i Illness) String() string {
+	if int(i) < len(illnessNames) {
+		return illnessNames[i]
+	}
+	return fmt.Sprintf("illness(%d)", uint8(i))
+}
+
+// MarshalText and UnmarshalText use the same words.
+func (i Illness) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (i *Illness) UnmarshalText(text []byte) error {
+	return unmarshalWord(i, illnessNames[:], string(text), "kind of illness")
+}
+
 // EndOf is the class of an exit. Expected is whether the process was asked to
-// end, closing whether the supervisor is ending itself.
-func EndOf(e Exit, expected, closing bool) End {
+// end, because is why where nobody has asked for it, closing whether the
+// supervisor is ending itself.
+func EndOf(e Exit, expected bool, because string, closing bool) End {
 	switch {
 	case e.SpawnError != "":
 		return EndSpawn
 	case expected && closing:
 		return EndSupervisor
+	case expected && because != "":
+		return EndDependency
 	case expected:
 		return EndOperator
 	case e.Fault != "":
 		return EndFault
 	case e.Unhealthy != "":
-		return EndUnhealthy
+		return [NumIllnesses]End{EndUnhealthy, EndUnhealthy, EndProbe, EndHang, EndSilence, EndLimit}[min(e.Illness, NumIllnesses-1)]
 	case e.OutOfMemory():
 		return EndOOM
 	case e.Signal == "SIGXCPU", e.Signal == "SIGXFSZ":
@@ -118,6 +159,7 @@ type Run struct {
 
 	End     End
 	EndedBy string // who asked for it, where somebody outside did
+	Because string // of EndDependency: what came to what it belongs to
 	Exit    *Exit  // how the process ended; nil while it runs, and where nobody saw it
 
 	// SignalledBy is who had a signal sent to it through Proctor shortly before it
@@ -157,6 +199,7 @@ type Crash struct {
 	Exit   Exit
 	Core   CoreDump
 	Output []string       // its last lines, of both streams
+	Usage  []Usage        // what it used in its last minute, the oldest first, if that was looked at
 	Others []OtherFailure // what else failed within a minute of it
 }
 

@@ -44,7 +44,8 @@ type GroupUsage struct {
 	Usage    Usage
 }
 
-// A Metric is one thing that can be known of what a collector uses. They are bits.
+// A Metric is one thing that can be known of what a collector uses. They are bits,
+// which crash reports on disk have too: what is new comes last.
 type Metric uint32
 
 // The metrics.

@@ -315,7 +315,7 @@ func (t *cgroupTree) place(within []Group) (path string, missing, lacking []stri
 			}
 			state.missing = nil
 			for _, m := range t.setTree(path, &before, &g.Limits) {
-				state.missing = append(state.missing, "of group "+g.Name+": "+m)
+				state.missing = append(state.missing, ofGroup+g.Name+": "+m)
 			}
 			state.limits = g.Limits
 		}

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,11 @@ type host struct {
 	// but only where the kernel does not list children by thread: there the
 	// loop would take what is being started for an orphan.
 	forking sync.RWMutex
+
+	// Held for reading while somebody looks at what is used, which takes the
+	// descriptors of the cgroups; blind is set before they are closed.
+	looking sync.RWMutex
+	blind   bool
 
 	starts   *queue[*process]
 	children chan os.Signal
@@ -106,6 +112,7 @@ func newHost(o Options) (Host, error) {
 			return nil, err
 		}
 	}
+	givenFDs()
 	if o.Exclusive {
 		// Go opens nothing that a child would inherit; whoever started us may
 		// have. Before Linux 5.11 that cannot be mended in one call, nor at all
@@ -359,6 +366,9 @@ func (h *host) close() error {
 	h.mu.Lock()
 	h.shut = true
 	h.mu.Unlock()
+	h.looking.Lock()
+	h.blind = true
+	h.looking.Unlock()
 	var err error
 	if gaveUp {
 		err = h.abandon()
@@ -467,9 +477,17 @@ func (s *spawner) undo(p *process) {
 // spawn starts p in a leaf of its own, where there are cgroups, with its limits.
 func (s *spawner) spawn(p *process) (pid int, err error) {
 	groups, limits := s.h.cgroups, &p.spec.Limits
+	who, err := p.spec.credential()
+	if err != nil {
+		return 0, err
+	}
+	bounce, err := p.spec.trampolining(who)
+	if err != nil {
+		return 0, err
+	}
 	if groups == nil {
 		p.withoutGroups(&p.spec)
-		return s.fork(p, -1)
+		return s.fork(p, -1, who, bounce)
 	}
 	place, missing, lacking, err := groups.place(p.spec.Within)
 	if err != nil {
@@ -483,24 +501,23 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		}
 		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
 	}
-	p.unmet = groups.setTree(leaf, &Limits{}, limits)
-	if limits.Required {
-		lacking = append(lacking, p.unmet...)
-	}
-	p.unmet, p.lacking = append(p.unmet, missing...), lacking
-	pid, err = s.fork(p, fd)
-	unix.Close(fd)
-	if err != nil {
-		groups.remove(leaf)
-		return 0, err
+	p.unmet, p.lacking = missing, lacking
+	if bounce == nil { // else they are set when it is there, which may need more
+		p.lack(groups.setTree(leaf, &Limits{}, limits))
 	}
 	p.leaf = leaf
+	pid, err = s.fork(p, fd, who, bounce)
+	unix.Close(fd)
+	if err != nil {
+		s.undo(p)
+		return 0, err
+	}
 	return pid, nil
 }
 
 // fork has the forker start p, in the leaf that leaf is a descriptor of, if it is
-// not negative.
-func (s *spawner) fork(p *process, leaf int) (pid int, err error) {
+// not negative, as somebody, by way of a trampoline if there is one.
+func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *trampolining) (pid int, err error) {
 	spec := &p.spec
 	s.argv = append(append(s.argv[:0], spec.Path), spec.Args...)
 	s.env = markEnv(s.env[:0], spec.Env, s.h.outer, s.h.nonce, p.seq)
@@ -515,6 +532,34 @@ func (s *spawner) fork(p *process, leaf int) (pid int, err error) {
 		}
 	}
 	s.files = spec.descriptors(s.files)
+	if len(spec.KeepFDs)+len(spec.Secrets) > 0 {
+		var ours []*os.File
+		if s.files, s.env, ours, err = spec.keep(s.files, s.env, who); err != nil {
+			return 0, err
+		}
+		defer func() {
+			for _, f := range ours {
+				_ = f.Close()
+			}
+		}()
+	}
+	path, dir, asWhom := spec.Path, spec.Dir, who
+	if bounce != nil {
+		if err := bounce.open(); err != nil {
+			bounce.close()
+			return 0, err
+		}
+		defer bounce.close()
+		bounce.task.Path, bounce.task.Dir = octets(spec.Path), octets(spec.Dir)
+		bounce.task.Argv, bounce.task.Env = allOctets(s.argv), allOctets(s.env)
+		if what := withNUL(spec); what != "" { // the fork would not see it
+			return 0, unix.EINVAL
+		}
+		path, dir, asWhom = "/proc/self/exe", "", nil
+		s.argv = append(s.argv[:0], trampolineName, strconv.Itoa(len(s.files)))
+		s.env = markEnv(s.env[:0], os.Environ(), s.h.outer, s.h.nonce, p.seq)
+		s.files = append(s.files, bounce.theirs.Fd())
+	}
 	s.send, s.from = s.send[:0], s.from[:0]
 	for _, fd := range s.files {
 		if fd == uintptr(s.h.null) || fd == ^uintptr(0) {
@@ -527,10 +572,8 @@ func (s *spawner) fork(p *process, leaf int) (pid int, err error) {
 	if leaf >= 0 {
 		s.send = append(s.send, leaf)
 	}
-	s.attr.Dir, s.attr.Env, s.attr.Files = spec.Dir, s.env, s.files
-	if s.sys.Credential, err = spec.credential(); err != nil {
-		return 0, err
-	}
+	s.attr.Dir, s.attr.Env, s.attr.Files = dir, s.env, s.files
+	s.sys.Credential = asWhom
 	pid, err = s.forker.do(s.send, func(received []int) (int, error) {
 		for i, n := range s.from {
 			if n >= 0 {
@@ -541,8 +584,21 @@ func (s *spawner) fork(p *process, leaf int) (pid int, err error) {
 		if leaf >= 0 {
 			s.sys.CgroupFD = received[len(received)-1]
 		}
+		if bounce != nil {
+			return s.forkExec(p, path)
+		}
 		return s.limited(p)
 	})
+	if err == nil && bounce != nil {
+		p.interruptible(bounce.interrupt)
+		defer p.interruptible(nil)
+		if err = bounce.confine(p, pid, func() error { return s.limit(p, pid) }); err != nil {
+			var ws unix.WaitStatus
+			unix.Kill(-pid, unix.SIGKILL)
+			_, _ = ignoreEINTR(func() (int, error) { return unix.Wait4(pid, &ws, unix.WALL, nil) })
+			err = explainLoss(spec, err, ws)
+		}
+	}
 	runtime.KeepAlive(spec.Stdin)
 	runtime.KeepAlive(spec.Stdout)
 	runtime.KeepAlive(spec.Stderr)
@@ -560,23 +616,23 @@ func (s *spawner) limited(p *process) (pid int, err error) {
 		return 0, missingLimits(&p.spec, p.lacking)
 	}
 	if !anySet(limits.ofProcess()) {
-		return s.forkExec(p)
+		return s.forkExec(p, p.spec.Path)
 	}
 	s.sys.Ptrace = true
-	pid, err = s.forkExec(p)
+	pid, err = s.forkExec(p, p.spec.Path)
 	s.sys.Ptrace = false
 	if err != nil {
 		return 0, err
 	}
-	missing, ok := setProcess(pid, limits, &p.original)
+	missing, ok := setStopped(pid, limits, &p.original)
 	if !ok {
 		return 0, &SpawnError{Path: p.spec.Path, Why: "it was killed when it had just been started", Err: unix.ESRCH}
 	}
-	p.unmet = append(p.unmet, missing...)
-	if limits.Required && len(missing) > 0 {
+	p.lack(missing)
+	if len(p.lacking) > 0 {
 		unix.Kill(pid, unix.SIGKILL)
 		unix.Wait4(pid, nil, unix.WALL, nil)
-		return 0, missingLimits(&p.spec, missing)
+		return 0, missingLimits(&p.spec, p.lacking)
 	}
 	if err := unix.PtraceDetach(pid); err != nil && err != unix.ESRCH {
 		return 0, err
@@ -584,7 +640,20 @@ func (s *spawner) limited(p *process) (pid int, err error) {
 	return pid, nil
 }
 
-func (s *spawner) forkExec(p *process) (pid int, err error) {
-	pid, err = syscall.ForkExec(p.spec.Path, s.argv, &s.attr)
+// limit sets all limits of a process that is confined, and waits to be executed.
+func (s *spawner) limit(p *process, pid int) error {
+	limits := &p.spec.Limits
+	if p.leaf != "" {
+		p.lack(s.h.cgroups.setTree(p.leaf, &Limits{}, limits))
+	}
+	p.lack(p.original.set(pid, []int{pid}, &Limits{}, limits))
+	if len(p.lacking) > 0 {
+		return missingLimits(&p.spec, p.lacking)
+	}
+	return nil
+}
+
+func (s *spawner) forkExec(p *process, path string) (pid int, err error) {
+	pid, err = syscall.ForkExec(path, s.argv, &s.attr)
 	return pid, p.spec.refused(s.sys.Credential, err)
 }

@@ -72,6 +72,19 @@ func unmet(settings []setting, why string) (all []string) {
 	return all
 }
 
+// IsLimit reports whether an element of Notice.Unmet is about a limit.
+func IsLimit(unmet string) bool {
+	if strings.HasPrefix(unmet, ofGroup) {
+		return true
+	}
+	var l Limits
+	name, _, _ := strings.Cut(unmet, ":")
+	return slices.ContainsFunc(append(l.ofTree(), l.ofProcess()...), func(s setting) bool { return s.name == name })
+}
+
+// ofGroup is before what is said of a limit of a group.
+const ofGroup = "of group "
+
 // sameLimits reports whether both are the same, whether they are required or not.
 func sameLimits(a, b *Limits) bool {
 	x, y := *a, *b

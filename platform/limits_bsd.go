@@ -36,7 +36,7 @@ func unmetHere(spec *Spec) (missing []string) {
 func unmetOfGroups(within []Group) (missing []string) {
 	for _, g := range within {
 		for _, m := range unmet(g.Limits.ofTree(), ErrNotSupported.Error()) {
-			missing = append(missing, "of group "+g.Name+": "+m)
+			missing = append(missing, ofGroup+g.Name+": "+m)
 		}
 	}
 	return missing
@@ -52,7 +52,8 @@ func limitsOf(spec *Spec) (missing []string, err error) {
 	if lacking {
 		return nil, &SpawnError{Path: spec.Path, Why: "limits that are required cannot be had: " + strings.Join(missing, "; "), Err: ErrNotSupported}
 	}
-	return missing, nil
+	unconfined, err := confinementOf(spec)
+	return append(missing, unconfined...), err
 }
 
 // renice sets the priority of a process group. It is that of all that is started

@@ -132,13 +132,13 @@ func (t *cgroupTree) memoryPeak(r *procReader, leaf string) int64 {
 	return int64(decimal(text))
 }
 
-// setProcess sets the limits of a process that has just been exec'ed and is
+// setStopped sets the limits of a process that has just been exec'ed and is
 // stopped before its first instruction, as this thread is tracing it, and lets
 // it go on. It says which are not in force; ok is false if the process is dead.
 //
 // Nothing can be done between fork and exec in a program of Go, and setting
 // them later would leave a gap in which it can start others without them.
-func setProcess(pid int, l *Limits, own *original) (missing []string, ok bool) {
+func setStopped(pid int, l *Limits, own *original) (missing []string, ok bool) {
 	var ws unix.WaitStatus
 	if _, err := ignoreEINTR(func() (int, error) { return unix.Wait4(pid, &ws, unix.WALL, nil) }); err != nil || !ws.Stopped() {
 		return nil, false

@@ -227,17 +227,22 @@ func (p *process) tree() []int {
 	return g.tree(p, pid, itself)
 }
 
-// withoutGroups says what is not to be had of a process without cgroups.
-func (p *process) withoutGroups(spec *Spec) {
-	p.unmet = unmet(spec.Limits.ofTree(), p.h.whyNoGroups())
-	if spec.Limits.Required {
-		p.lacking = p.unmet
+// lack takes in limits of a process that is being started that are not in force.
+func (p *process) lack(missing []string) {
+	p.unmet = append(p.unmet, missing...)
+	if p.spec.Limits.Required {
+		p.lacking = append(p.lacking, missing...)
 	}
+}
+
+// withoutGroups takes in what is not to be had of a process without cgroups.
+func (p *process) withoutGroups(spec *Spec) {
+	p.lack(unmet(spec.Limits.ofTree(), p.h.whyNoGroups()))
 	for _, g := range spec.Within {
 		missing := p.h.unmetOfGroup(g)
-		p.unmet = append(slices.Clip(p.unmet), missing...)
+		p.unmet = append(p.unmet, missing...)
 		if g.Limits.Required {
-			p.lacking = append(slices.Clip(p.lacking), missing...)
+			p.lacking = append(p.lacking, missing...)
 		}
 	}
 }
@@ -248,7 +253,7 @@ func (h *host) whyNoGroups() string {
 
 func (h *host) unmetOfGroup(g Group) (missing []string) {
 	for _, m := range unmet(g.Limits.ofTree(), h.whyNoGroups()) {
-		missing = append(missing, "of group "+g.Name+": "+m)
+		missing = append(missing, ofGroup+g.Name+": "+m)
 	}
 	return missing
 }

@@ -27,7 +27,7 @@ func unmetHere(l *Limits) []string {
 func unmetOfGroups(within []Group) (missing []string) {
 	for _, g := range within {
 		for _, m := range unmet(g.Limits.ofTree(), ErrNotSupported.Error()) {
-			missing = append(missing, "of group "+g.Name+": "+m)
+			missing = append(missing, ofGroup+g.Name+": "+m)
 		}
 	}
 	return missing
@@ -171,7 +171,8 @@ func limitJob(job windows.Handle, spec *Spec) (missing []string, err error) {
 	if lacking {
 		return nil, &SpawnError{Path: spec.Path, Why: "limits that are required cannot be had: " + strings.Join(missing, "; "), Err: ErrNotSupported}
 	}
-	return missing, nil
+	unconfined, err := confinementOf(spec)
+	return append(missing, unconfined...), err
 }
 
 func (p *process) Limit(l Limits, within []Group, done func(unmet []string, err error)) {

@@ -126,6 +126,17 @@ type Spec struct {
 	// As is whom it runs as. Not for Windows.
 	As Identity
 
+	// Confinement is what it is kept from.
+	Confinement Confinement
+
+	// KeepFDs are descriptors, from 3 to MaxExtraFD, that this program was started
+	// with, and that the process has under the same numbers. Others it has not. For
+	// Linux.
+	KeepFDs []int
+
+	// Secrets are what it is told by files in memory.
+	Secrets []Secret
+
 	extra *os.File // what Extra returned
 }
 
@@ -174,8 +185,12 @@ type Notice struct {
 	Empty bool
 
 	// Unmet says of Spawned which limits, of the process and of the groups that it
-	// is within, are not in force, and why.
+	// is within, and what of Spec.Confinement are not in force, and why.
 	Unmet []string
+
+	// InForce says of Spawned what confines the process, in words, as the system has
+	// told when it had been executed. Nil: nothing was asked for.
+	InForce []string
 }
 
 // Exit is how a process ended.
@@ -189,7 +204,7 @@ type Exit struct {
 	// What it used, as far as the system tells; children that it waited for included.
 	UserTime   time.Duration
 	SystemTime time.Duration
-	MaxRSS     int64 // bytes
+	MaxRSS     int64 // bytes; of one that was confined at least what this program needs at its start
 
 	// MemoryPeak is the most memory, in bytes, that the tree has had up to now, where
 	// a cgroup tells; else 0.

@@ -18,25 +18,27 @@ import (
 type process struct {
 	journal
 
-	h     *host
-	seq   uint64
-	spec  Spec // until it is started
-	label string
-	stop  Signal
-	unmet []string // limits that are not in force, until Spawned
+	h       *host
+	seq     uint64
+	spec    Spec // until it is started
+	label   string
+	stop    Signal
+	unmet   []string // limits and the like that are not in force, until Spawned
+	inForce []string // what confines it, until Spawned
+	leaf    string   // its group in host.cgroups, from before Spawned until it is over; empty: none
 
-	lacking  []string // those of them that have to be, until Spawned
+	lacking  []string // limits that are not in force and have to be, until Spawned
 	limits   Limits   // that are wanted, from Spawned on; for whoever may call Limit
 	original original // what it would have without them
-	leaf     string   // its group in host.cgroups, from before Spawned until it is over; empty: none
 
-	mu      sync.Mutex
-	phase   phase
-	pid     int
-	pidfd   int  // while running
-	grouped bool // the group has members, so that its number is not given away
-	killed  bool // Kill was called
-	ended   bool // and SIGKILL has been sent to the process
+	mu        sync.Mutex
+	phase     phase
+	pid       int
+	pidfd     int    // while running
+	grouped   bool   // the group has members, so that its number is not given away
+	killed    bool   // Kill was called
+	interrupt func() // ends what it is waiting for while it is confined, if it is
+	ended     bool   // and SIGKILL has been sent to the process
 
 	// Of the loop.
 	exit    Exit
@@ -64,7 +66,7 @@ func (p *process) started(pid, pidfd int) error {
 	p.h.byPID[pid] = p
 	p.h.mu.Unlock()
 	p.pid, p.pidfd, p.phase, p.grouped = pid, pidfd, running, true
-	p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: p.unmet})
+	p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: p.unmet, InForce: p.inForce})
 	killed := p.killed
 	p.limits, p.lacking = p.spec.Limits, nil
 	p.spec = Spec{} // lets go of the environment and the files
@@ -77,6 +79,15 @@ func (p *process) started(pid, pidfd int) error {
 	}
 	p.tell()
 	return nil
+}
+
+// interruptible says what Kill calls before there is a process; nil: nothing.
+func (p *process) interruptible(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.interrupt = f; f != nil && p.killed {
+		f()
+	}
 }
 
 // failed says that there will be no process.
@@ -152,6 +163,9 @@ func (p *process) Kill() {
 	ask := !p.killed && (p.phase == running || p.phase == exited)
 	if p.phase != over {
 		p.killed = true
+	}
+	if p.interrupt != nil {
+		p.interrupt()
 	}
 	p.mu.Unlock()
 	if ask {

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -53,5 +54,17 @@ func survey() []Mechanism {
 		_, err = exec.LookPath("grep")
 		add("guardian's search", err == nil, "it finds what has left its session by the mark", "there is no grep: without cgroups it finds only what is in the sessions and groups of collectors, and below")
 	}
+
+	err = cannotConfine()
+	add("confinement", err == nil, "collectors can be confined: the program is executed once more to do it", fmt.Sprint(err))
+	version, err := landlockVersion()
+	add("landlock", err == nil && version >= 3, fmt.Sprintf("paths can be read only, and inaccessible (version %d)", version),
+		fmt.Sprintf("paths that are to be read only are not to be had: Linux 6.2 or later is needed (version %d)", version))
+	if err != nil {
+		all[len(all)-1].Meaning = "paths that are to be read only or inaccessible are not to be had: " + err.Error()
+	}
+	_, err = unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
+	add("seccomp", err == nil, "system calls can be denied", "system calls cannot be denied: the kernel lacks CONFIG_SECCOMP")
+	add("root", os.Geteuid() == 0, "users, root directories and private /tmp are to be had", "users, root directories and private /tmp are not to be had: that takes a supervisor that is root")
 	return all
 }

@@ -27,10 +27,15 @@ type gauge struct {
 
 // Usage implements Host.
 func (h *host) Usage(of []Process, d Detail, into []Usage) {
+	clear(into)
+	h.looking.RLock()
+	defer h.looking.RUnlock()
+	if h.blind {
+		return
+	}
 	g := gauge{h: h, page: int64(unix.Getpagesize()), text: make([]byte, 8192), path: make([]byte, 0, 256)}
 	g.reader.byThread = h.adopted.fd >= 0
 	for i, p := range of {
-		into[i] = Usage{}
 		if p, ok := p.(*process); ok && p.h == h {
 			g.measure(p, d, &into[i])
 		}

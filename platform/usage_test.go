@@ -102,6 +102,15 @@ func TestMemoryAndDescriptorsThatAProcessHoldsAreTold(t *testing.T) {
 	}
 }
 
+func TestWhatAProcessHasStartedCountsToo(t *testing.T) {
+	h := newTestHost(t, Options{})
+	p := started(t, h, "parent") // its child says that it is ready
+	u := usageOf(h, p, Full)
+	if u.Processes != 2 || u.Tasks < 2 {
+		t.Errorf("%+v", u)
+	}
+}
+
 func TestNothingIsKnownOfAProcessThatIsNotThere(t *testing.T) {
 	h := newTestHost(t, Options{})
 	p, w := run(t, h, childSpec(t, "holder", "1", "1"))

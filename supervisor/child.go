@@ -182,6 +182,7 @@ func (c *child) status(pm config.ProcessManager, now time.Time) messages.Status 
 		PID: c.report.PID, Incarnation: c.report.Incarnation,
 		Since: c.since, StartedAt: c.report.StartedAt,
 		RestartCount: c.count, NextRestart: c.next, LastExit: c.report.Exit, Reason: c.reason, Totals: c.totals, Said: c.report.Said,
+		Confinement: c.report.Confinement, Unmet: c.report.Unmet,
 	}
 	if status.NextRestart.IsZero() {
 		status.NextRestart = c.retry

@@ -299,7 +299,7 @@ func (s *supervisor) inspect(c *child) messages.Inspection {
 	now := time.Now()
 	return messages.Inspection{
 		Status: c.status(s.manager, now), Config: c.config, Wanted: c.wanted, Declared: c.declared != nil,
-		RestartsLeft: restart.PolicyOf(c.config, s.manager).Left(c.history, now), Detail: c.describe(), UnmetLimits: c.report.Unmet,
+		RestartsLeft: restart.PolicyOf(c.config, s.manager).Left(c.history, now), Detail: c.describe(),
 	}
 }
 

@@ -55,7 +55,14 @@ func (s *supervisor) ended(ctx actor.Context, c *child, exit messages.Exit) {
 	}
 	c.tally(exit)
 	expected := !c.wanted || c.reborn != 0
-	s.publish(ctx, c, messages.Exited{Exit: exit, Expected: expected})
+	because := ""
+	switch {
+	case c.reborn != 0 && c.auto:
+		because = c.cause
+	case !c.wanted && c.reborn == 0:
+		because = c.fate
+	}
+	s.publish(ctx, c, messages.Exited{Exit: exit, Expected: expected, Because: because})
 	switch {
 	case c.reborn != 0: // the outcome of the stop goes on with it
 		c.rest, c.reason = messages.Stopped, ""

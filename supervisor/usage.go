@@ -176,6 +176,6 @@ func (s *supervisor) crossed(ctx actor.Context, m crossed) {
 // exceeded has a child end its process, which has used too much for too long.
 func (s *supervisor) exceeded(ctx actor.Context, m exceeded) {
 	if c := s.children[m.id]; c != nil {
-		ctx.Request(c.pid, messages.CondemnProcess{Incarnation: m.incarnation, Reason: m.reason})
+		ctx.Request(c.pid, messages.CondemnProcess{Incarnation: m.incarnation, Reason: m.reason, Illness: messages.IllMemory})
 	}
 }

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -62,12 +63,20 @@ func (h *hooked) env(label, name string) string {
 	return ""
 }
 
+// program is an absolute path.
+func program(name string) string {
+	if runtime.GOOS == "windows" {
+		return `C:\bin\` + name + ".exe"
+	}
+	return "/bin/" + name
+}
+
 func allHooks() config.Collector {
 	return config.Collector{
 		AutoRestart: true,
-		PreStart:    []string{"/bin/pre-start", "a"}, PostStart: []string{"/bin/post-start"},
-		PreStop: []string{"/bin/pre-stop"}, PostExit: []string{"/bin/post-exit"},
-		ReloadCommand: []string{"/bin/reload"}, User: "nobody",
+		PreStart:    []string{program("pre-start"), "a"}, PostStart: []string{program("post-start")},
+		PreStop: []string{program("pre-stop")}, PostExit: []string{program("post-exit")},
+		ReloadCommand: []string{program("reload")}, User: "nobody",
 	}
 }
 
@@ -226,7 +235,7 @@ func TestAStopCommandTakesThePlaceOfTheSignalUnlessItFails(t *testing.T) {
 			if fails {
 				h.programs["web stop_command"] = platformtest.Program{Lives: time.Second, Exit: platform.Exit{Code: 7}}
 			}
-			c := config.Collector{StopCommand: []string{"/bin/ctl", "stop"}, GracefulTimeout: 10 * time.Second}
+			c := config.Collector{StopCommand: []string{program("ctl"), "stop"}, GracefulTimeout: 10 * time.Second}
 			inBubble(t, web(c), h.script, func(w *world) {
 				w.mustStart("web")
 				if !fails { // it ends, as the command has asked it to
@@ -249,7 +258,11 @@ func TestAStopCommandTakesThePlaceOfTheSignalUnlessItFails(t *testing.T) {
 
 func TestAStopSequenceSendsOneSignalAfterTheOtherUntilItEnds(t *testing.T) {
 	h := hooked{programs: map[string]platformtest.Program{"web": {Deaf: true}}}
-	c := config.Collector{GracefulTimeout: 20 * time.Second, StopSequence: []config.StopStep{{Signal: "INT"}, {Signal: "TERM", After: 5 * time.Second}, {Signal: "QUIT", After: 2 * time.Second}}}
+	third := "QUIT"
+	if runtime.GOOS == "windows" {
+		third = "BREAK"
+	}
+	c := config.Collector{GracefulTimeout: 20 * time.Second, StopSequence: []config.StopStep{{Signal: "INT"}, {Signal: "TERM", After: 5 * time.Second}, {Signal: third, After: 2 * time.Second}}}
 	inBubble(t, web(c), h.script, func(w *world) {
 		w.mustStart("web")
 		go func() { _, _ = w.Stop(w.ctx, "web", 0) }()
@@ -266,7 +279,7 @@ func TestAStopSequenceSendsOneSignalAfterTheOtherUntilItEnds(t *testing.T) {
 		for _, s := range w.host.Signals("web") {
 			names = append(names, s.Name())
 		}
-		if !slices.Equal(names, []string{"SIGINT", "SIGTERM", "SIGQUIT"}) {
+		if !slices.Equal(names, []string{"SIGINT", "SIGTERM", "SIG" + third}) {
 			t.Errorf("got %v", names)
 		}
 		w.want("web", messages.Stopping)
@@ -328,7 +341,7 @@ func TestAForcedStopDoesNotWaitForThePostExit(t *testing.T) {
 func TestAReloadIsAnsweredWhenTheProcessSaysThatItHasReloaded(t *testing.T) {
 	var s told
 	var h hooked
-	c := config.Collector{ReloadSignal: "HUP", ReloadNotify: true, HookTimeout: 10 * time.Second}
+	c := config.Collector{ReloadSignal: "INT", ReloadNotify: true, HookTimeout: 10 * time.Second}
 	inBubble(t, web(c), h.script, func(w *world) {
 		w.mustStart("web")
 		reload := func() chan error {
@@ -350,7 +363,7 @@ func TestAReloadIsAnsweredWhenTheProcessSaysThatItHasReloaded(t *testing.T) {
 		if err := errors.Join(<-answered, <-joins); err != nil {
 			t.Error(err)
 		}
-		if got := w.host.Signals("web"); len(got) != 1 || got[0].Name() != "SIGHUP" {
+		if got := w.host.Signals("web"); len(got) != 1 || got[0].Name() != "SIGINT" {
 			t.Errorf("got %v", got)
 		}
 		if !w.sawFact("web", "Reloaded") {
@@ -369,7 +382,7 @@ func TestAReloadIsAnsweredWhenTheProcessSaysThatItHasReloaded(t *testing.T) {
 
 func TestAReloadIsRefusedWhereNothingIsKnownThatWouldDoIt(t *testing.T) {
 	h := hooked{programs: map[string]platformtest.Program{"web reload_command": {Lives: time.Second, Exit: platform.Exit{Code: 2}}}}
-	cfg := web(config.Collector{ReloadCommand: []string{"/bin/ctl", "reload"}})
+	cfg := web(config.Collector{ReloadCommand: []string{program("ctl"), "reload"}})
 	cfg.Collectors["plain"] = config.Collector{}
 	inBubble(t, cfg, h.script, func(w *world) {
 		w.mustStart("plain")

@@ -82,7 +82,7 @@ func TestLimitsThatCannotBePutInForceAreToldByTheReload(t *testing.T) {
 		if want := "update web: resource_limits.cpu_percent: 0 → 30, not in force: cpu percent: it is forbidden\nkept 0"; got != want {
 			t.Error(got)
 		}
-		if i, err := w.Inspect(w.ctx, "web"); err != nil || len(i.UnmetLimits) != 1 {
+		if i, err := w.Inspect(w.ctx, "web"); err != nil || len(i.Unmet) != 1 {
 			t.Errorf("%+v, %v", i, err)
 		}
 	})
@@ -285,7 +285,7 @@ func TestOneThatUsesTooMuchMemoryForTooLongIsRestarted(t *testing.T) {
 		}
 		advance(50 * time.Second) // since it began again that is more than 60
 		s := w.status("web")
-		if s.State != messages.Running || s.RestartCount != 1 || s.LastExit == nil || s.LastExit.Unhealthy != "it used more than 90 MB for 60 s" || s.LastExit.Forced || s.Totals.Unhealthy != 1 {
+		if s.State != messages.Running || s.RestartCount != 1 || s.LastExit == nil || s.LastExit.Unhealthy != "it used more than 90 MB for 60 s" || s.LastExit.Forced || s.LastExit.Illness != messages.IllMemory || s.Totals.Unhealthy != 1 {
 			t.Errorf("%+v\n%+v", s, s.LastExit)
 		}
 		advance(time.Hour)

@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -51,6 +52,9 @@ func TestTheReadmesConfigurationCanBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, block := range tomlBlock.FindAllSubmatch(readme, -1) {
+		if runtime.GOOS == "windows" && bytes.Contains(block[1], []byte(`["/`)) {
+			continue // it names programs as Unix does: here their paths are not absolute
+		}
 		cfg, err := toml.Parse("README.md", block[1])
 		if err != nil {
 			t.Error(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/proctord/proctor/collector/notify"
 	"github.com/proctord/proctor/config"
 	"github.com/proctord/proctor/messages"
+	"github.com/proctord/proctor/platform/platformtest"
 )
 
 // told are sockets on which a test says what a process would.
@@ -232,6 +233,22 @@ func TestOneThatYieldsTooLittleInAMinuteIsDegraded(t *testing.T) {
 		minute(5)
 		if status := w.status("web"); status.Health != messages.HealthHealthy {
 			t.Errorf("%v: %v", status.Health, status.HealthReasons)
+		}
+	}, actors.WithListen(s.listen))
+}
+
+func TestAStopOfOneThatIsNotReadyYetHasTheTimeThatItIsGiven(t *testing.T) {
+	var s told
+	cfg := started(config.Config{Collectors: map[string]config.Collector{"web": {Readiness: config.ReadyNotify}}})
+	inBubble(t, cfg, always(platformtest.Program{Deaf: true}), func(w *world) {
+		w.want("web", messages.Starting)
+		before := time.Now()
+		exit, err := w.Stop(w.ctx, "web", 2*time.Second)
+		if err != nil || !exit.Forced {
+			t.Errorf("%+v, %v", exit, err)
+		}
+		if took := time.Since(before); took != 2*time.Second {
+			t.Errorf("it took %v", took)
 		}
 	}, actors.WithListen(s.listen))
 }

@@ -176,7 +176,7 @@ func (d *decoder) message(message proto.Message) any {
 	case *pb.InspectCollectorResponse:
 		return messages.Inspection{
 			Status: d.status(m.Status), Config: d.collector(m.GetStatus().GetId(), m.Config), Wanted: m.Wanted, Declared: m.Declared,
-			RestartsLeft: int(m.RestartsLeft), Detail: m.Detail, UnmetLimits: m.UnmetLimits,
+			RestartsLeft: int(m.RestartsLeft), Detail: m.Detail,
 		}
 	case *pb.GetSupervisorResponse:
 		return d.info(m)
@@ -323,6 +323,10 @@ func (d *decoder) collector(id string, c *pb.CollectorConfig) config.Collector {
 		PreStart: c.PreStart, PostStart: c.PostStart, PreStop: c.PreStop, PostExit: c.PostExit,
 		StopCommand: c.StopCommand, ReloadCommand: c.ReloadCommand, HookTimeout: d.seconds(key("hook_timeout_seconds"), c.HookTimeoutSeconds),
 		Requires: decodeDependencies(c.Requires), Wants: c.Wants, After: decodeDependencies(c.After),
+		Umask: c.Umask, Capabilities: decodeList(c.Capabilities), NoNewPrivileges: decodeSwitch(c.NoNewPrivileges), RootDirectory: c.RootDirectory,
+		ReadOnlyPaths: c.ReadOnlyPaths, ReadWritePaths: c.ReadWritePaths, InaccessiblePaths: c.InaccessiblePaths,
+		PrivateTmp: c.PrivateTmp, Seccomp: c.Seccomp, BinarySHA256: c.BinarySha256, ConfinementRequired: decodeSwitch(c.ConfinementRequired),
+		KeepFds: counts(c.KeepFds), Secrets: c.Secrets,
 	}
 }
 
@@ -364,8 +368,14 @@ func (d *decoder) limits(at string, l *pb.ResourceLimits) config.ResourceLimits 
 		IOReadMBPerSecond: int(l.IoReadMbPerSecond), IOWriteMBPerSecond: int(l.IoWriteMbPerSecond), IOWeight: int(l.IoWeight),
 		MemorySoftMB: int(l.MemorySoftMb), MemorySoft: d.optionalSeconds(at+".memory_soft_seconds", l.MemorySoftSeconds, config.None),
 	}
-	for _, n := range l.CpuAffinity {
-		out.CPUAffinity = append(out.CPUAffinity, int(n))
+	out.CPUAffinity = counts(l.CpuAffinity)
+	return out
+}
+
+func counts(list []int32) []int {
+	var out []int
+	for _, n := range list {
+		out = append(out, int(n))
 	}
 	return out
 }
@@ -418,6 +428,10 @@ func (d *decoder) config(c *pb.Config) config.Config {
 		LogPath:                    pm.GetLogPath(),
 		CgroupParent:               pm.GetCgroupParent(),
 		OnSupervisorDeath:          config.OnDeath(pm.GetOnSupervisorDeath()),
+		Runs: config.Runs{ // whether they are in range is for their validation to say
+			MaxPerCollector: int(pm.GetRuns().GetMaxPerCollector()), MaxSizeMB: int(pm.GetRuns().GetMaxSizeMb()),
+			MaxAgeDays: int(pm.GetRuns().GetMaxAgeDays()), MaxCrashes: int(pm.GetRuns().GetMaxCrashes()),
+		},
 	}}
 	if len(c.GetCollectors()) > 0 {
 		out.Collectors = make(map[string]config.Collector, len(c.Collectors))
@@ -470,7 +484,7 @@ func (d *decoder) exit(e *pb.Exit) *messages.Exit {
 		Incarnation: e.Incarnation, PID: int(e.Pid), Code: code, Signal: e.Signal, CoreDumped: e.CoreDumped, Forced: e.Forced,
 		At: decodeTime(e.At), Ran: fromSeconds(e.RanSeconds), SpawnError: e.SpawnError, Fault: e.Fault, Tail: e.Tail,
 		UserTime: fromSeconds(e.UserTimeSeconds), SystemTime: fromSeconds(e.SystemTimeSeconds), MaxRSS: e.MaxRssBytes, MemoryPeak: e.MemoryPeakBytes,
-		OOMKills: int(e.OomKills), Unhealthy: e.Unhealthy,
+		OOMKills: int(e.OomKills), Unhealthy: e.Unhealthy, Illness: messages.Illness(max(0, min(e.Illness, messages.NumIllnesses-1))),
 	}
 }
 
@@ -485,7 +499,7 @@ func (d *decoder) status(s *pb.CollectorStatus) messages.Status {
 			Starts: t.GetStarts(), Restarts: t.GetRestarts(), SpawnFailures: t.GetSpawnFailures(), Clean: t.GetClean(), Failures: t.GetFailures(),
 			Signals: t.GetSignals(), Forced: t.GetForced(), Faults: t.GetFaults(), LastStart: fromSeconds(t.GetLastStartSeconds()), Unhealthy: t.GetUnhealthy(),
 		},
-		Said: decodeSaid(s.GetSaid()),
+		Said: decodeSaid(s.GetSaid()), Confinement: s.GetConfinement(), Unmet: s.GetUnmet(),
 	}
 }
 
@@ -584,7 +598,7 @@ func decodeEvent(w *pb.Event) (messages.Event, bool) {
 		e.Fact = messages.StateChanged{From: state(s.GetFrom()), To: state(s.GetTo()), PID: int(s.GetPid()), Reason: s.GetReason(), NextRestart: decodeTime(s.GetNextRestart())}
 	case *pb.Event_Exited:
 		exit := cmp.Or(d.exit(f.Exited.GetExit()), &messages.Exit{})
-		e.Fact = messages.Exited{Exit: *exit, Expected: f.Exited.GetExpected()}
+		e.Fact = messages.Exited{Exit: *exit, Expected: f.Exited.GetExpected(), Because: f.Exited.GetBecause()}
 	case *pb.Event_RestartScheduled:
 		r := f.RestartScheduled
 		e.Fact = messages.RestartScheduled{Cause: r.GetCause(), After: fromSeconds(r.GetAfterSeconds()), At: decodeTime(r.GetAt()),

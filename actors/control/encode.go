@@ -128,7 +128,7 @@ func encode(message any) proto.Message {
 	case messages.Inspection:
 		return &pb.InspectCollectorResponse{
 			Status: encodeStatus(m.Status), Config: encodeCollector(m.Config), Wanted: m.Wanted, Declared: m.Declared,
-			RestartsLeft: int32(m.RestartsLeft), Detail: text(m.Detail), UnmetLimits: texts(m.UnmetLimits),
+			RestartsLeft: int32(m.RestartsLeft), Detail: text(m.Detail),
 		}
 	case messages.SupervisorInfo:
 		return encodeInfo(m)
@@ -210,6 +210,14 @@ func optional[N int | time.Duration, W int32 | float64](value, none N, as func(N
 func count32(n int) int32               { return int32(n) }
 func inSeconds(d time.Duration) float64 { return d.Seconds() }
 
+func count32s(list []int) []int32 {
+	var out []int32
+	for _, n := range list {
+		out = append(out, count32(n))
+	}
+	return out
+}
+
 func encodeSwitch(s config.Switch) *bool {
 	if s == config.Unsaid {
 		return nil
@@ -263,6 +271,10 @@ func encodeCollector(c config.Collector) *pb.CollectorConfig {
 		PreStart: texts(c.PreStart), PostStart: texts(c.PostStart), PreStop: texts(c.PreStop), PostExit: texts(c.PostExit),
 		StopCommand: texts(c.StopCommand), ReloadCommand: texts(c.ReloadCommand), HookTimeoutSeconds: c.HookTimeout.Seconds(),
 		Requires: encodeDependencies(c.Requires), Wants: texts(c.Wants), After: encodeDependencies(c.After),
+		Umask: text(c.Umask), Capabilities: encodeList(c.Capabilities), NoNewPrivileges: encodeSwitch(c.NoNewPrivileges), RootDirectory: text(c.RootDirectory),
+		ReadOnlyPaths: texts(c.ReadOnlyPaths), ReadWritePaths: texts(c.ReadWritePaths), InaccessiblePaths: texts(c.InaccessiblePaths),
+		PrivateTmp: c.PrivateTmp, Seccomp: text(c.Seccomp), BinarySha256: text(c.BinarySHA256), ConfinementRequired: encodeSwitch(c.ConfinementRequired),
+		KeepFds: count32s(c.KeepFds), Secrets: textMap(c.Secrets),
 	}
 }
 
@@ -307,9 +319,7 @@ func encodeLimits(l config.ResourceLimits) *pb.ResourceLimits {
 		IoReadMbPerSecond: int32(l.IOReadMBPerSecond), IoWriteMbPerSecond: int32(l.IOWriteMBPerSecond), IoWeight: int32(l.IOWeight),
 		MemorySoftMb: int32(l.MemorySoftMB), MemorySoftSeconds: optional(l.MemorySoft, config.None, inSeconds),
 	}
-	for _, n := range l.CPUAffinity {
-		w.CpuAffinity = append(w.CpuAffinity, int32(n))
-	}
+	w.CpuAffinity = count32s(l.CPUAffinity)
 	if proto.Size(w) == 0 {
 		return nil
 	}
@@ -347,6 +357,13 @@ func encodeProbe(p config.Probe) *pb.Probe {
 	return w
 }
 
+func encodeRuns(r config.Runs) *pb.RunsConfig {
+	if r == (config.Runs{}) {
+		return nil
+	}
+	return &pb.RunsConfig{MaxPerCollector: int32(r.MaxPerCollector), MaxSizeMb: int32(r.MaxSizeMB), MaxAgeDays: int32(r.MaxAgeDays), MaxCrashes: int32(r.MaxCrashes)}
+}
+
 func encodeConfig(c config.Config) *pb.Config {
 	pm := c.ProcessManager
 	w := &pb.Config{ProcessManager: &pb.ProcessManagerConfig{
@@ -354,7 +371,7 @@ func encodeConfig(c config.Config) *pb.Config {
 		DefaultGracefulTimeoutSeconds: pm.DefaultGracefulTimeout.Seconds(), DefaultForceTimeoutSeconds: pm.DefaultForceTimeout.Seconds(),
 		HealthCheckIntervalSeconds: pm.HealthCheckInterval.Seconds(), HeartbeatTimeoutMultiplier: int32(pm.HeartbeatTimeoutMultiplier),
 		MaxSpawnsPerSecond: int32(pm.MaxSpawnsPerSecond), StartConcurrency: int32(pm.StartConcurrency), ExitWith: text(pm.ExitWith), EnableAutoRestart: pm.EnableAutoRestart,
-		StateDir: text(pm.StateDir), Output: encodeOutput(pm.Output), LogPath: text(pm.LogPath),
+		StateDir: text(pm.StateDir), Output: encodeOutput(pm.Output), LogPath: text(pm.LogPath), Runs: encodeRuns(pm.Runs),
 		CgroupParent: text(pm.CgroupParent), OnSupervisorDeath: text(string(pm.OnSupervisorDeath)),
 	}}
 	if len(c.Collectors) > 0 {
@@ -382,7 +399,7 @@ func encodeExit(e *messages.Exit) *pb.Exit {
 		Incarnation: e.Incarnation, Pid: uint32(e.PID), Code: int32(uint32(e.Code)), Signal: text(e.Signal), CoreDumped: e.CoreDumped,
 		Forced: e.Forced, At: encodeTime(e.At), RanSeconds: e.Ran.Seconds(), SpawnError: text(e.SpawnError), Fault: text(e.Fault),
 		Tail: texts(e.Tail), UserTimeSeconds: e.UserTime.Seconds(), SystemTimeSeconds: e.SystemTime.Seconds(), MaxRssBytes: e.MaxRSS, MemoryPeakBytes: e.MemoryPeak,
-		OomKills: int32(e.OOMKills), Unhealthy: text(e.Unhealthy),
+		OomKills: int32(e.OOMKills), Unhealthy: text(e.Unhealthy), Illness: pb.Illness(e.Illness),
 	}
 }
 
@@ -397,7 +414,7 @@ func encodeStatus(s messages.Status) *pb.CollectorStatus {
 			Starts: t.Starts, Restarts: t.Restarts, SpawnFailures: t.SpawnFailures, Clean: t.Clean, Failures: t.Failures,
 			Signals: t.Signals, Forced: t.Forced, Faults: t.Faults, LastStartSeconds: t.LastStart.Seconds(), Unhealthy: t.Unhealthy,
 		},
-		Said: encodeSaid(s.Said),
+		Said: encodeSaid(s.Said), Confinement: texts(s.Confinement), Unmet: texts(s.Unmet),
 	}
 }
 
@@ -487,7 +504,7 @@ func encodeEvent(e messages.Event) *pb.Event {
 		w.Fact = &pb.Event_StateChanged{StateChanged: &pb.StateChanged{
 			From: pb.State(f.From + 1), To: pb.State(f.To + 1), Pid: uint32(f.PID), Reason: text(f.Reason), NextRestart: encodeTime(f.NextRestart)}}
 	case messages.Exited:
-		w.Fact = &pb.Event_Exited{Exited: &pb.Exited{Exit: encodeExit(&f.Exit), Expected: f.Expected}}
+		w.Fact = &pb.Event_Exited{Exited: &pb.Exited{Exit: encodeExit(&f.Exit), Expected: f.Expected, Because: text(f.Because)}}
 	case messages.RestartScheduled:
 		w.Fact = &pb.Event_RestartScheduled{RestartScheduled: &pb.RestartScheduled{
 			Cause: text(f.Cause), AfterSeconds: f.After.Seconds(), At: encodeTime(f.At), Count: int32(f.Count), Left: int32(f.Left), WindowSeconds: f.Window.Seconds()}}

@@ -40,8 +40,9 @@ var facts = []messages.Fact{
 
 // unsent are fields that do not travel, and why.
 var unsent = map[string]string{
-	"config.Config.Control": "how a supervisor is commanded does not change while it is",
-	"config.Problem.Err":    "an error beneath travels as its text",
+	"config.Config.Control":    "how a supervisor is commanded does not change while it is",
+	"config.Problem.Err":       "an error beneath travels as its text",
+	"messages.Exit.LastMinute": "it is in the crash report, messages.Crash.Usage",
 }
 
 // A filler sets every field of a value to something, random or not zero.
@@ -94,6 +95,9 @@ func (f filler) fill(v reflect.Value) {
 		return
 	case *messages.Action:
 		*p = messages.Action(f.number(messages.NumActions - 1))
+		return
+	case *messages.Illness:
+		*p = messages.Illness(f.number(messages.NumIllnesses - 1))
 		return
 	case *messages.End:
 		*p = messages.End(f.number(messages.NumEnds - 1))

@@ -12,7 +12,7 @@ func encodeRun(r *messages.Run) *pb.Run {
 		Id: text(r.ID), Instance: text(r.Instance), Incarnation: r.Incarnation, Pid: uint32(r.PID),
 		StartedAt: encodeTime(r.StartedAt), Trigger: pb.RunTrigger(r.Trigger + 1), StartedBy: text(r.StartedBy),
 		Binary: text(r.Binary), BinarySha256: text(r.BinarySHA256), ConfigSha256: text(r.ConfigSHA256),
-		End: pb.RunEnd(r.End + 1), EndedBy: text(r.EndedBy), Exit: encodeExit(r.Exit), SignalledBy: text(r.SignalledBy),
+		End: pb.RunEnd(r.End + 1), EndedBy: text(r.EndedBy), Because: text(r.Because), Exit: encodeExit(r.Exit), SignalledBy: text(r.SignalledBy),
 		Decision: text(r.Decision), NextAt: encodeTime(r.NextAt), Crash: r.Crash, Unreadable: text(r.Unreadable),
 	}
 }
@@ -22,7 +22,7 @@ func (d *decoder) run(w *pb.Run) messages.Run {
 		ID: w.GetId(), Instance: w.GetInstance(), Incarnation: w.GetIncarnation(), PID: int(w.GetPid()),
 		StartedAt: decodeTime(w.GetStartedAt()), StartedBy: w.GetStartedBy(),
 		Binary: w.GetBinary(), BinarySHA256: w.GetBinarySha256(), ConfigSHA256: w.GetConfigSha256(),
-		End: messages.EndUnknown, EndedBy: w.GetEndedBy(), Exit: d.exit(w.GetExit()), SignalledBy: w.GetSignalledBy(),
+		End: messages.EndUnknown, EndedBy: w.GetEndedBy(), Because: w.GetBecause(), Exit: d.exit(w.GetExit()), SignalledBy: w.GetSignalledBy(),
 		Decision: w.GetDecision(), NextAt: decodeTime(w.GetNextAt()), Crash: w.GetCrash(), Unreadable: w.GetUnreadable(),
 	}
 	if n := w.GetTrigger() - 1; 0 <= n && n < messages.NumTriggers {
@@ -41,6 +41,9 @@ func encodeCrash(c *messages.Crash) *pb.Crash {
 		First: encodeTime(c.First), Last: encodeTime(c.Last), Exit: encodeExit(&c.Exit),
 		Core:   &pb.CoreDump{Path: text(c.Core.Path), SizeBytes: c.Core.Size, Note: text(c.Core.Note)},
 		Output: texts(c.Output),
+	}
+	for i := range c.Usage {
+		w.Usage = append(w.Usage, encodeUsage(&c.Usage[i]))
 	}
 	for _, r := range c.Recent {
 		w.Recent = append(w.Recent, &pb.CrashedRun{Id: text(r.ID), Instance: text(r.Instance), Incarnation: r.Incarnation, Pid: uint32(r.PID), At: encodeTime(r.At)})
@@ -61,6 +64,9 @@ func (d *decoder) crash(w *pb.Crash) messages.Crash {
 	}
 	if exit := d.exit(w.GetExit()); exit != nil {
 		c.Exit = *exit
+	}
+	for _, u := range w.GetUsage() {
+		c.Usage = append(c.Usage, decodeUsage(u))
 	}
 	for _, r := range w.GetRecent() {
 		c.Recent = append(c.Recent, messages.CrashedRun{ID: r.Id, Instance: r.Instance, Incarnation: r.Incarnation, PID: int(r.Pid), At: decodeTime(r.At)})

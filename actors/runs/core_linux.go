@@ -22,6 +22,8 @@ func findCore(run *messages.Run, dir string) messages.CoreDump {
 	return coreOf(strings.TrimSpace(string(pattern)), strings.TrimSpace(string(usesPID)) == "1", run.PID, run.Exit.At, dir)
 }
 
+func mayHaveDumped(e *messages.Exit) bool { return e.CoreDumped }
+
 // coreOf finds the dump of a process where pattern, which is what the kernel was
 // told, has it written. What is not known of the process matches anything.
 func coreOf(pattern string, usesPID bool, pid int, at time.Time, dir string) messages.CoreDump {

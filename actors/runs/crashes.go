@@ -67,7 +67,7 @@ func (c *crashes) load() {
 func (c *crashes) add(run *messages.Run, dir string, lines []string) uint64 {
 	program := programOf(run)
 	what := run.Exit.String()
-	if run.End == messages.EndUnhealthy || run.End == messages.EndFault {
+	if run.Exit.Unhealthy != "" || run.End == messages.EndFault { // whose texts have times in them
 		what = run.End.String()
 	}
 	t := findTrace(lines)
@@ -92,8 +92,9 @@ func (c *crashes) add(run *messages.Run, dir string, lines []string) uint64 {
 	v.Recent = slices.Insert(v.Recent, 0, messages.CrashedRun{ID: run.ID, Instance: run.Instance, Incarnation: run.Incarnation, PID: run.PID, At: run.Exit.At})
 	v.Recent = v.Recent[:min(len(v.Recent), maxRecent)]
 	v.Output = bounded(lines[max(0, len(lines)-maxOutput):])
+	v.Usage, v.Exit.LastMinute = run.Exit.LastMinute, nil
 	v.Core = messages.CoreDump{}
-	if run.Exit.CoreDumped {
+	if mayHaveDumped(run.Exit) {
 		v.Core = findCore(run, dir)
 	}
 	r.last, r.id = v.Last, v.ID

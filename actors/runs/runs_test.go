@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func (w *teller) crashes() []messages.Crash {
 }
 
 func TestARunIsRecordedFromItsStartToWhatFollowed(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	pid := w.launch("web", 1, "uid 7 (ann)")
 	if r := w.runs("web", 0); len(r) != 1 || r[0].End != messages.EndNone || r[0].PID != pid || r[0].Trigger != messages.TriggerCommand || r[0].StartedBy != "uid 7 (ann)" || r[0].ConfigSHA256 == "" {
 		t.Fatalf("%+v", r)
@@ -103,7 +104,7 @@ func TestARunIsRecordedFromItsStartToWhatFollowed(t *testing.T) {
 }
 
 func TestWhatCouldNotBeStartedIsARunToo(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	w.exit("web", messages.Exit{Incarnation: 1, Code: -1, SpawnError: "no such file"}, false, "uid 7")
 	w.event("web", 1, messages.StateChanged{From: messages.Starting, To: messages.Failed, Reason: "could not be started: no such file"})
 	r := w.runs("web", 0)
@@ -113,7 +114,7 @@ func TestWhatCouldNotBeStartedIsARunToo(t *testing.T) {
 }
 
 func TestARunThatBeganWhenOneOfAnEarlierLifeDidTakesNothingOfItsPlace(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	at := time.Now()
 	for life := range 3 {
 		w := newTeller(t, dir, Limits{})
@@ -134,7 +135,7 @@ func TestARunThatBeganWhenOneOfAnEarlierLifeDidTakesNothingOfItsPlace(t *testing
 }
 
 func TestRecordsOutliveTheSupervisorAndTellWhatEndedWithIt(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	w := newTeller(t, dir, Limits{})
 	w.launch("web", 1)
 	w.exit("web", messages.Exit{Incarnation: 1, Code: 0}, true)
@@ -160,7 +161,7 @@ func TestRecordsOutliveTheSupervisorAndTellWhatEndedWithIt(t *testing.T) {
 }
 
 func TestARecordThatIsDamagedIsToldAsUnreadable(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	w := newTeller(t, dir, Limits{})
 	for n := uint64(1); n <= 5; n++ {
 		w.launch("web", n)
@@ -224,7 +225,7 @@ func TestRecordsAreBoundedInNumberSizeAndAge(t *testing.T) {
 		return n, size
 	}
 	fill := func(l Limits) string {
-		dir := t.TempDir()
+		dir := tempDir(t)
 		w := newTeller(t, dir, l)
 		for n := uint64(1); n <= 20; n++ {
 			for _, id := range []string{"a", "b", "c"} {
@@ -258,7 +259,7 @@ func TestRecordsAreBoundedInNumberSizeAndAge(t *testing.T) {
 }
 
 func TestTheSameCrashIsCountedAndTellsWhatElseFailed(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	output := []string{"starting", "panic: no", "", "goroutine 1 [running]:", "main.boom()", "\t/x.go:1 +0x1"}
 	store := Open(Options{Dir: dir, Output: func(id string, incarnation uint64, _ time.Time, lines int) []string {
 		if id != "web" {
@@ -302,7 +303,7 @@ func TestTheSameCrashIsCountedAndTellsWhatElseFailed(t *testing.T) {
 }
 
 func TestASuccessThatTheSettingsNameIsNoCrash(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	w.store.Launched(Launch{ID: "web", Incarnation: 1, PID: 5, At: w.at, Config: config.Collector{SuccessExitCodes: []string{"143", "SIGINT"}}})
 	w.exit("web", messages.Exit{Incarnation: 1, Code: 143, PID: 5}, false)
 	if r := w.runs("web", 0); r[0].Crash != 0 || r[0].End != messages.EndExit {
@@ -311,7 +312,7 @@ func TestASuccessThatTheSettingsNameIsNoCrash(t *testing.T) {
 }
 
 func TestASignalThatWasSentThroughProctorIsTold(t *testing.T) {
-	w := newTeller(t, t.TempDir(), Limits{})
+	w := newTeller(t, tempDir(t), Limits{})
 	w.launch("web", 1)
 	w.event("web", 1, messages.Audited{Op: "signal"}, "uid 8 (bob)")
 	w.exit("web", messages.Exit{Incarnation: 1, Signal: "SIGUSR1", Code: -1}, false)
@@ -324,7 +325,7 @@ func TestASignalThatWasSentThroughProctorIsTold(t *testing.T) {
 }
 
 func TestADiskThatCannotBeWrittenToIsToldOnceAndBlocksNobody(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "file")
+	dir := filepath.Join(tempDir(t), "file")
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +356,7 @@ func TestADiskThatCannotBeWrittenToIsToldOnceAndBlocksNobody(t *testing.T) {
 // telling it takes no time.
 func TestAThousandCrashesAtOnceNeitherBlockNorExceedTheBound(t *testing.T) {
 	stuck, begun := make(chan struct{}), make(chan struct{})
-	store := Open(Options{Dir: t.TempDir(), Limits: Limits{Waiting: 2500, Crashes: 50, Records: 300}})
+	store := Open(Options{Dir: tempDir(t), Limits: Limits{Waiting: 2500, Crashes: 50, Records: 300}})
 	w := &teller{t: t, store: store, at: time.Now(), pid: 1}
 	store.put(func() { close(begun); <-stuck })
 	<-begun
@@ -391,24 +392,82 @@ func TestAThousandCrashesAtOnceNeitherBlockNorExceedTheBound(t *testing.T) {
 
 func TestEndsAreToldApart(t *testing.T) {
 	for _, test := range []struct {
-		exit              messages.Exit
-		expected, closing bool
-		want              messages.End
+		exit     messages.Exit
+		expected bool
+		because  string
+		closing  bool
+		want     messages.End
 	}{
-		{messages.Exit{}, false, false, messages.EndExit},
-		{messages.Exit{Code: 3, OOMKills: 1}, false, false, messages.EndExit}, // one of its children was killed
-		{messages.Exit{Signal: "SIGKILL", OOMKills: 1}, false, false, messages.EndOOM},
-		{messages.Exit{Signal: "SIGKILL"}, false, false, messages.EndSignal},
-		{messages.Exit{Signal: "SIGXCPU"}, false, false, messages.EndLimit},
-		{messages.Exit{Signal: "SIGKILL", Forced: true}, true, false, messages.EndOperator},
-		{messages.Exit{Signal: "SIGKILL", Forced: true, OOMKills: 1}, true, false, messages.EndOperator},
-		{messages.Exit{Signal: "SIGTERM"}, true, true, messages.EndSupervisor},
-		{messages.Exit{Signal: "SIGKILL", Unhealthy: "its liveness probe failed"}, false, false, messages.EndUnhealthy},
-		{messages.Exit{Fault: "its actor had a fault"}, false, false, messages.EndFault},
-		{messages.Exit{SpawnError: "no such file"}, true, false, messages.EndSpawn},
+		{messages.Exit{}, false, "", false, messages.EndExit},
+		{messages.Exit{Code: 3, OOMKills: 1}, false, "", false, messages.EndExit}, // one of its children was killed
+		{messages.Exit{Signal: "SIGKILL", OOMKills: 1}, false, "", false, messages.EndOOM},
+		{messages.Exit{Signal: "SIGKILL"}, false, "", false, messages.EndSignal},
+		{messages.Exit{Signal: "SIGXCPU"}, false, "", false, messages.EndLimit},
+		{messages.Exit{Signal: "SIGKILL", Forced: true}, true, "", false, messages.EndOperator},
+		{messages.Exit{Signal: "SIGKILL", Forced: true, OOMKills: 1}, true, "", false, messages.EndOperator},
+		{messages.Exit{Signal: "SIGTERM"}, true, "", true, messages.EndSupervisor},
+		{messages.Exit{Signal: "SIGKILL", Unhealthy: "its liveness probe failed"}, false, "", false, messages.EndUnhealthy},
+		{messages.Exit{Unhealthy: "its liveness probe failed", Illness: messages.IllProbe}, false, "", false, messages.EndProbe},
+		{messages.Exit{Unhealthy: "its watchdog has heard nothing", Illness: messages.IllHang}, false, "", false, messages.EndHang},
+		{messages.Exit{Unhealthy: "it has yielded nothing", Illness: messages.IllSilence}, false, "", false, messages.EndSilence},
+		{messages.Exit{Unhealthy: "it used too much", Illness: messages.IllMemory}, false, "", false, messages.EndLimit},
+		{messages.Exit{Signal: "SIGTERM"}, true, "db, which it requires, ended", false, messages.EndDependency},
+		{messages.Exit{Signal: "SIGTERM"}, true, "db, which it requires, ended", true, messages.EndSupervisor},
+		{messages.Exit{Fault: "its actor had a fault"}, false, "", false, messages.EndFault},
+		{messages.Exit{SpawnError: "no such file"}, true, "", false, messages.EndSpawn},
 	} {
-		if got := messages.EndOf(test.exit, test.expected, test.closing); got != test.want {
+		if got := messages.EndOf(test.exit, test.expected, test.because, test.closing); got != test.want {
 			t.Errorf("%+v: %v, want %v", test, got, test.want)
 		}
 	}
+}
+
+func TestARunThatWentWithAnotherIsFollowedByARestart(t *testing.T) {
+	w := newTeller(t, tempDir(t), Limits{})
+	w.launch("api", 1)
+	w.at = w.at.Add(time.Second)
+	w.event("api", 1, messages.Exited{Exit: messages.Exit{Incarnation: 1, PID: w.pid, Signal: "SIGTERM", Code: -1, At: w.at}, Expected: true, Because: "db, which it requires, ended"})
+	w.event("api", 1, messages.StateChanged{From: messages.Stopping, To: messages.Starting})
+	w.launch("api", 2)
+	r := w.runs("api", 0)
+	if len(r) != 2 || r[1].End != messages.EndDependency || r[1].Because != "db, which it requires, ended" || r[1].Decision != "started again, as soon as it may be" || r[1].Crash != 0 {
+		t.Fatalf("%+v", r)
+	}
+	if r[0].Trigger != messages.TriggerRestart {
+		t.Errorf("%+v", r[0])
+	}
+}
+
+func TestACrashReportHasWhatWasUsedInTheLastMinute(t *testing.T) {
+	dir := tempDir(t)
+	w := newTeller(t, dir, Limits{})
+	w.launch("web", 1)
+	used := []messages.Usage{
+		{At: w.at.UTC(), Known: messages.HasMemory | messages.HasTasks, Source: "cgroup v2", Memory: 100 << 20, Tasks: 3},
+		{At: w.at.Add(time.Second).UTC(), Known: messages.HasMemory | messages.HasTasks, Source: "cgroup v2", Memory: 190 << 20, Tasks: 4},
+	}
+	w.exit("web", messages.Exit{Incarnation: 1, Code: -1, Signal: "SIGKILL", OOMKills: 1, MemoryPeak: 200 << 20, LastMinute: used}, false)
+	if r := w.runs("web", 1); len(r) != 1 || r[0].Exit.MemoryPeak != 200<<20 || r[0].Exit.LastMinute != nil {
+		t.Errorf("%+v", r)
+	}
+	w.store.Close()
+	crashes := newTeller(t, dir, Limits{}).crashes()
+	if len(crashes) != 1 || len(crashes[0].Usage) != 2 || crashes[0].Usage[1].Memory != used[1].Memory || !crashes[0].Usage[1].Has(messages.HasTasks) || crashes[0].Exit.LastMinute != nil {
+		t.Errorf("%+v", crashes)
+	}
+}
+
+// tempDir is t.TempDir, but does not fail the test where wine cannot delete the way
+// that Go wants to.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	if runtime.GOOS != "windows" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("", "runs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

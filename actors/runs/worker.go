@@ -204,6 +204,9 @@ func (w *worker) stateChanged(h *history, e messages.Event, f messages.StateChan
 		w.decide(h, text, time.Time{})
 		h.restart = false
 	case messages.Starting:
+		if h.last != nil && h.last.run.End == messages.EndDependency {
+			w.decide(h, "started again, as soon as it may be", f.NextRestart)
+		}
 		if f.NextRestart.IsZero() && h.last != nil && (h.last.run.End == messages.EndOperator) {
 			w.decide(h, "started again, as was asked for", time.Time{})
 		}
@@ -233,10 +236,13 @@ func (w *worker) exited(h *history, e messages.Event, f messages.Exited) {
 	h.current, h.last = nil, r
 	w.release(h, before)
 	run := r.run
-	run.Exit, run.End = &exit, messages.EndOf(exit, f.Expected, w.closing)
+	run.Exit, run.End = &exit, messages.EndOf(exit, f.Expected, f.Because, w.closing)
 	r.end = exit.At
+	if f.Because != "" {
+		h.restart = true // unless it is said otherwise
+	}
 	if f.Expected {
-		run.EndedBy = e.Origin.By
+		run.EndedBy, run.Because = e.Origin.By, f.Because
 	}
 	if h.signalled != "" && exit.At.Sub(h.signalledAt) < justBefore && h.signalledAt.After(run.StartedAt) {
 		run.SignalledBy = h.signalled
@@ -248,6 +254,7 @@ func (w *worker) exited(h *history, e messages.Event, f messages.Exited) {
 			run.Crash = w.crash(h, run)
 		}
 	}
+	exit.LastMinute = nil // that is for the crash report
 	w.dirty[r] = h
 }
 

@@ -48,17 +48,19 @@ func (p *poller) change(ident, filter, flags int, fflags uint32) error {
 
 // add watches fd: its stream is told of news once, and then not before it has armed
 // fd again. So a process that writes much does not wake us with every line.
-func (p *poller) add(fd int, st *stream) (uint64, error) {
+func (p *poller) add(fd int, st *stream) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.token++
+	st.token = p.token // before there can be news, which may be that it has ended
 	p.streams[p.token], p.tokens[fd] = st, p.token
 	if err := p.change(fd, unix.EVFILT_READ, unix.EV_ADD|unix.EV_DISPATCH, 0); err != nil {
 		delete(p.streams, p.token)
 		delete(p.tokens, fd)
-		return 0, fmt.Errorf("kevent: %w", err)
+		st.token = 0
+		return fmt.Errorf("kevent: %w", err)
 	}
-	return p.token, nil
+	return nil
 }
 
 // arm has the stream told again. What has come meanwhile counts.

@@ -36,17 +36,19 @@ func newPoller() (*poller, error) {
 
 // add watches fd: its stream is told of news once, and then not before it has armed
 // fd again. So a process that writes much does not wake us with every line.
-func (p *poller) add(fd int, st *stream) (uint64, error) {
+func (p *poller) add(fd int, st *stream) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.token++
+	st.token = p.token // before there can be news, which may be that it has ended
 	p.streams[p.token] = st
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(p.token), Pad: int32(p.token >> 32)}
 	if err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		delete(p.streams, p.token)
-		return 0, fmt.Errorf("epoll_ctl: %w", err)
+		st.token = 0
+		return fmt.Errorf("epoll_ctl: %w", err)
 	}
-	return p.token, nil
+	return nil
 }
 
 // arm has the stream told again. What has come meanwhile counts.

@@ -78,8 +78,8 @@ func (r *Recording) Open() (stdout, stderr *os.File, err error) {
 }
 
 func (r *Recording) add(kind Stream) (*os.File, error) {
-	st := &stream{recording: r, kind: kind, split: splitter{limit: r.settings.MaxLine}}
-	f, err := st.open(r.store.pipeName(r.id, r.incarnation, kind))
+	st := &stream{recording: r, kind: kind}
+	f, err := st.open()
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +199,7 @@ func (r *Recording) allow(now time.Time) bool {
 
 // work is what a stream that is not silent needs.
 type work struct {
+	split    splitter
 	out      []byte // encoded records of one piece
 	head     []byte
 	joined   []byte // the record that following lines may belong to
@@ -208,15 +209,14 @@ type work struct {
 // A stream is one of the FIFOs of a process.
 type stream struct {
 	recording *Recording
-	kind      Stream
 	pipe
 
 	// Of the goroutine that reads; there is one at most.
-	split splitter
 	*work // nil before anything has come: most are silent
 	idle  *time.Timer
 
 	mu       sync.Mutex // between those who have news and the goroutine that reads
+	kind     Stream     // never changes; it stands where it takes no room
 	running  bool
 	again    bool
 	blocked  bool // it waits for room
@@ -235,9 +235,7 @@ func (st *stream) consume(chunk []byte) {
 		st.consumeRaw(chunk)
 		return
 	}
-	if st.work == nil {
-		st.work = &work{}
-	}
+	st.begin()
 	st.head = jsonHead(st.head[:0], now, st.kind, r.id, r.incarnation)
 	b := batch{st: st, now: now}
 	r.mu.Lock()
@@ -246,12 +244,20 @@ func (st *stream) consume(chunk []byte) {
 	b.put()
 }
 
+// begin has what a stream needs that is not silent.
+func (st *stream) begin() {
+	if st.work == nil {
+		st.work = &work{split: splitter{limit: st.recording.settings.MaxLine}}
+	}
+}
+
 // consumeRaw passes output on as it is, in whole lines.
 func (st *stream) consumeRaw(chunk []byte) {
 	r := st.recording
 	r.mu.Lock()
 	r.lastLines().addRaw(chunk)
 	r.mu.Unlock()
+	st.begin()
 	whole := lastLine(chunk)
 	if whole > 0 {
 		st.putRaw(st.split.rest, chunk[:whole], 0)
@@ -274,15 +280,15 @@ func (st *stream) putRaw(a, b []byte, more uint64) {
 // flush closes a record that is open. Last says that no more is to come for now.
 func (st *stream) flush(last bool) {
 	r := st.recording
+	if st.work == nil {
+		return // nothing has come
+	}
 	if len(st.split.rest) > 0 && last && st.raw() {
 		st.putRaw(st.split.rest, nil, 1)
 		st.split.empty()
 		return
 	}
 	now := time.Now()
-	if st.work == nil {
-		st.work = &work{}
-	}
 	st.head = jsonHead(st.head[:0], now, st.kind, r.id, r.incarnation)
 	b := batch{st: st, now: now}
 	r.mu.Lock()

@@ -85,9 +85,10 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// pipeName is the name of the FIFO of one stream of one process.
-func (s *Store) pipeName(id string, incarnation uint64, stream Stream) string {
-	return filepath.Join(s.dir, shard(id), id+"@"+strconv.FormatUint(incarnation, 10)+"-"+s.epoch+"-"+strconv.FormatUint(s.serial.Add(1), 36)+"."+stream.String())
+// pipeName is the name of the FIFO of one stream of one process. Serial tells it
+// from others of this life of the program.
+func (s *Store) pipeName(id string, incarnation, serial uint64, stream Stream) string {
+	return filepath.Join(s.dir, shard(id), id+"@"+strconv.FormatUint(incarnation, 10)+"-"+s.epoch+"-"+strconv.FormatUint(serial, 36)+"."+stream.String())
 }
 
 // shard is the directory of an id's FIFOs. A directory of thousands, which some

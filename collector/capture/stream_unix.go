@@ -14,10 +14,13 @@ import (
 
 // A pipe is the reading end of a FIFO.
 type pipe struct {
-	path  string
-	fd    int
-	token uint64
+	// Its path is made of this where it is needed: there may be thousands.
+	serial uint64 // 0: it has no name
+	left   *left  // it is one that a program before this one has left; nil: it is not
+
+	fd    int32
 	wide  bool
+	token uint64
 	nudge chan struct{} // ends a wait for more
 }
 
@@ -32,8 +35,9 @@ const smallWrite = 4 << 10
 const gathering = 300 * time.Microsecond
 
 // open makes the FIFO, and returns the end for the process.
-func (st *stream) open(path string) (*os.File, error) {
-	st.path, st.fd = path, -1
+func (st *stream) open() (*os.File, error) {
+	st.serial, st.fd = st.recording.store.serial.Add(1), -1
+	path := st.path()
 	err := unix.Mkfifo(path, 0o600)
 	if err == unix.ENOENT && os.MkdirAll(filepath.Dir(path), 0o700) == nil {
 		err = unix.Mkfifo(path, 0o600)
@@ -67,10 +71,10 @@ func (st *stream) openNameless() (*os.File, error) {
 		return nil, err
 	}
 	defer r.Close()
-	st.path = ""
+	st.serial = 0
 	fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err == nil {
-		st.fd = fd
+		st.fd = int32(fd)
 		err = unix.SetNonblock(fd, true)
 	}
 	if err == nil {
@@ -88,25 +92,36 @@ func (st *stream) openNameless() (*os.File, error) {
 	return w, nil
 }
 
-func (st *stream) listen() error {
-	fd, err := unix.Open(st.path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: st.path, Err: err}
+// path is that of the FIFO, or empty.
+func (st *stream) path() string {
+	switch r := st.recording; {
+	case st.left != nil:
+		return st.left.path
+	case st.serial == 0:
+		return ""
+	default:
+		return r.store.pipeName(r.id, r.incarnation, st.serial, st.kind)
 	}
-	st.fd = fd
+}
+
+func (st *stream) listen() error {
+	path := st.path()
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	st.fd = int32(fd)
 	return nil
 }
 
 func (st *stream) attend() error {
-	token, err := st.recording.store.poller.add(st.fd, st)
-	st.token = token
-	return err
+	return st.recording.store.poller.add(int(st.fd), st)
 }
 
 // adopt goes on with a FIFO that a program before this one has left.
 func (r *Recording) adopt(l left) {
-	st := &stream{recording: r, kind: l.stream, split: splitter{limit: r.settings.MaxLine}}
-	st.path, st.fd = l.path, -1
+	st := &stream{recording: r, kind: l.stream}
+	st.left, st.fd = &l, -1
 	info, err := os.Lstat(l.path)
 	if err != nil || info.Mode().Type() != fs.ModeNamedPipe || st.listen() != nil {
 		return
@@ -197,7 +212,7 @@ func (st *stream) read() {
 			st.blocked = false
 		}
 		st.mu.Unlock()
-		n, err := unix.Read(st.fd, *chunk)
+		n, err := unix.Read(int(st.fd), *chunk)
 		if n > 0 {
 			st.consume((*chunk)[:n])
 			if woken {
@@ -258,7 +273,7 @@ func (st *stream) read() {
 		if !st.again && !st.draining {
 			st.running = false
 			if !st.ended {
-				st.recording.store.poller.arm(st.fd, st.token)
+				st.recording.store.poller.arm(int(st.fd), st.token)
 			}
 			st.mu.Unlock()
 			return
@@ -293,13 +308,13 @@ func (st *stream) end() {
 	}
 	st.mu.Unlock()
 	if st.token != 0 {
-		st.recording.store.poller.remove(st.fd, st.token)
+		st.recording.store.poller.remove(int(st.fd), st.token)
 	}
 	if st.fd >= 0 {
-		_ = unix.Close(st.fd)
+		_ = unix.Close(int(st.fd))
 	}
-	if st.path != "" {
-		_ = os.Remove(st.path)
+	if path := st.path(); path != "" {
+		_ = os.Remove(path)
 	}
 }
 
@@ -315,6 +330,6 @@ func (st *stream) abandon() {
 		st.idle.Stop()
 	}
 	if st.fd >= 0 {
-		_ = unix.Close(st.fd)
+		_ = unix.Close(int(st.fd))
 	}
 }

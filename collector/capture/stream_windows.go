@@ -24,7 +24,7 @@ func (*poller) close() error      { return nil }
 var pipes atomic.Uint64
 
 // open makes the pipe, and returns the end for the process.
-func (st *stream) open(string) (*os.File, error) {
+func (st *stream) open() (*os.File, error) {
 	path := fmt.Sprintf(`\\.\pipe\proctor-output-%d-%d`, os.Getpid(), pipes.Add(1))
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {

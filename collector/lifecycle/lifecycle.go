@@ -198,20 +198,20 @@ type cell struct {
 // the state does not allow) or never (a fact that cannot be, because the actor
 // drops what an earlier incarnation sends) says where it goes and what to do.
 var table = [NumStates]row{
-	Stopped: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Pause, Resume, Signal, Reload), row{
+	Stopped: with(never(ofASpawn...), never(ofOneThatIsUp...), never(ofAnEnd...), never(ofAPause...), never(timers...), refuse(Pause, Resume, Signal, Reload), row{
 		Start:     to(Spawning, Defer, Spawn),
 		Stop:      to(Stopped, Accept), // it ended by itself while the command was on its way
 		Kill:      to(Stopped, Accept),
 		Inherited: to(Killing, KillTree, ArmKill),
 	}),
-	Spawning: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Spawning: with(never(Inherited), never(ofOneThatIsUp...), never(ofAnEnd...), never(ofAPause...), never(timers...), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Aborting, Defer, Withdraw, ArmGrace),
 		Kill:        to(Killing, Defer, KillTree, ArmKill),
 		Spawned:     to(Running, Settle),
 		Execed:      to(Readying, ArmStart),
 		SpawnFailed: to(Failed, Settle),
 	}),
-	Running: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, StartExpired, Parted, HookExpired), refuse(Start, Resume), row{
+	Running: with(never(Finished, Crashed, SuspendFailed, Inherited, Ready, Parted), never(ofASpawn...), never(timers...), refuse(Start, Resume), row{
 		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace), // it may have suspended itself
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Pause:        to(Paused, Suspend, Accept),
@@ -222,7 +222,7 @@ var table = [NumStates]row{
 		Unhealthy:    to(Stopping, Terminate, Continue, ArmGrace),
 		Hung:         to(Stopping, Abort, Continue, ArmGrace),
 	}),
-	Readying: with(never(Spawned, SpawnFailed, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, Execed, GraceExpired, KillExpired, Parted, HookExpired), refuse(Start, Pause, Resume, Reload), row{
+	Readying: with(never(Finished, Crashed, Inherited, Parted), never(ofASpawn...), never(ofAPause...), timersBut(StartExpired), refuse(Start, Pause, Resume, Reload), row{
 		Stop:         to(Stopping, Defer, Terminate, Continue, ArmGrace),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Signal:       to(Readying, Send, Accept),
@@ -232,7 +232,7 @@ var table = [NumStates]row{
 		Hung:         to(Stopping, Abort, Continue, ArmGrace),
 		StartExpired: to(Stopping, Terminate, Continue, ArmGrace),
 	}),
-	Paused: with(never(Spawned, SpawnFailed, Finished, Crashed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Start, Pause, Reload), row{
+	Paused: with(never(Finished, Crashed, ResumeFailed, Inherited, Parted), never(ofASpawn...), never(ofOneThatIsUp...), never(timers...), refuse(Start, Pause, Reload), row{
 		Stop:          to(Stopping, Defer, Terminate, Continue, ArmGrace), // first the signal, so that it is what the process wakes up to
 		Kill:          to(Killing, Defer, KillTree, ArmKill),
 		Resume:        to(Running, Continue, Accept),
@@ -240,7 +240,7 @@ var table = [NumStates]row{
 		Exited:        to(Clearing, KillTree, ArmKill),
 		SuspendFailed: to(Running),
 	}),
-	Aborting: with(never(Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Aborting: with(never(Inherited), never(ofOneThatIsUp...), never(ofAnEnd...), never(ofAPause...), timersBut(GraceExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:         to(Aborting, Defer),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Spawned:      to(Stopping, Terminate, Continue),
@@ -248,7 +248,7 @@ var table = [NumStates]row{
 		SpawnFailed:  to(Stopped, Settle),
 		GraceExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Stopping: with(never(Spawned, SpawnFailed, SuspendFailed, ResumeFailed, Inherited, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, HookExpired), refuse(Start, Pause, Resume, Reload), row{
+	Stopping: with(never(Inherited), never(ofASpawn...), never(ofOneThatIsUp...), never(ofAPause...), timersBut(GraceExpired), refuse(Start, Pause, Resume, Reload), row{
 		Stop:         to(Stopping, Defer),
 		Kill:         to(Killing, Defer, KillTree, ArmKill),
 		Signal:       to(Stopping, Send, Accept),
@@ -258,7 +258,7 @@ var table = [NumStates]row{
 		Crashed:      to(Stopped, Settle),
 		GraceExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Killing: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, Ready, Unhealthy, Hung, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Killing: with(never(Inherited), never(ofOneThatIsUp...), never(ofAPause...), timersBut(KillExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Killing, Defer),
 		Kill:        to(Killing, Defer),
 		Spawned:     to(Killing, KillTree),
@@ -270,7 +270,7 @@ var table = [NumStates]row{
 		Crashed:     to(Stopped, Settle),
 		KillExpired: to(Stuck, GiveUp),
 	}),
-	Clearing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, Execed, Ready, Unhealthy, Hung, StartExpired, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Clearing: with(never(Exited, Inherited), never(ofASpawn...), never(ofOneThatIsUp...), never(ofAPause...), timersBut(KillExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Killing, Defer), // now its end is one that was asked for
 		Kill:        to(Killing, Defer),
 		Parted:      to(Burying, ArmHook),
@@ -278,21 +278,21 @@ var table = [NumStates]row{
 		Crashed:     to(Failed, Settle),
 		KillExpired: to(Stuck, GiveUp),
 	}),
-	Closing: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Closing: with(never(Exited, Inherited, Parted), never(ofASpawn...), never(ofOneThatIsUp...), never(ofAPause...), timersBut(HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Closing, Defer),
 		Kill:        to(Killing, Defer, KillTree, ArmKill),
 		Finished:    to(Stopped, Settle),
 		Crashed:     to(Stopped, Settle),
 		HookExpired: to(Killing, KillTree, ArmKill),
 	}),
-	Burying: with(never(Spawned, SpawnFailed, Exited, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Burying: with(never(Exited, Inherited, Parted), never(ofASpawn...), never(ofOneThatIsUp...), never(ofAPause...), timersBut(HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Closing, Defer), // now its end is one that was asked for
 		Kill:        to(Killing, Defer, KillTree, ArmKill),
 		Finished:    to(Stopped, Settle),
 		Crashed:     to(Failed, Settle),
 		HookExpired: to(Clearing, KillTree, ArmKill),
 	}),
-	Stuck: with(never(SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Start, Pause, Resume, Signal, Reload), row{
+	Stuck: with(never(Inherited, Parted), never(ofOneThatIsUp...), never(ofAPause...), never(timers...), refuse(Start, Pause, Resume, Signal, Reload), row{
 		Stop:        to(Stuck, Defer, GiveUp),
 		Kill:        to(Stuck, Defer, GiveUp),
 		Spawned:     to(Stuck, KillTree),
@@ -302,11 +302,31 @@ var table = [NumStates]row{
 		Finished:    to(Stopped),
 		Crashed:     to(Stopped),
 	}),
-	Failed: with(never(Spawned, SpawnFailed, Exited, Finished, Crashed, SuspendFailed, ResumeFailed, Inherited, GraceExpired, KillExpired, Execed, Ready, Unhealthy, Hung, StartExpired, Parted, HookExpired), refuse(Pause, Resume, Signal, Reload), row{
+	Failed: with(never(Inherited), never(ofASpawn...), never(ofOneThatIsUp...), never(ofAnEnd...), never(ofAPause...), never(timers...), refuse(Pause, Resume, Signal, Reload), row{
 		Start: to(Spawning, Defer, Spawn),
 		Stop:  to(Stopped, Accept), // it failed while the command was on its way
 		Kill:  to(Stopped, Accept),
 	}),
+}
+
+// What belongs together: facts about a process in the making, about one that is
+// up, about its end, about its being suspended.
+var (
+	ofASpawn      = []Event{Spawned, Execed, SpawnFailed}
+	ofOneThatIsUp = []Event{Ready, Unhealthy, Hung}
+	ofAnEnd       = []Event{Exited, Finished, Crashed, Parted}
+	ofAPause      = []Event{SuspendFailed, ResumeFailed}
+	timers        = []Event{GraceExpired, KillExpired, StartExpired, HookExpired}
+)
+
+// timersBut has all timers but one never end.
+func timersBut(timer Event) (r row) {
+	for _, e := range timers {
+		if e != timer {
+			r[e] = cell{declared: true, never: true}
+		}
+	}
+	return r
 }
 
 // Next reports where e takes a collector in state s, and what is to be done

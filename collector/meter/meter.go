@@ -91,17 +91,23 @@ func (m *Meter) Began(id string, incarnation uint64, p platform.Process, at time
 	m.schedule(s)
 }
 
-// Ended says that p is over.
-func (m *Meter) Ended(id string, p platform.Process) {
+// Ended says that p is over. It returns what it used in its last minute, the oldest
+// first, if there was something to warn of.
+func (m *Meter) Ended(id string, p platform.Process) (lastMinute []messages.Usage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.subjects[id]
 	if s == nil || s.process != p {
-		return
+		return nil
+	}
+	if s.watch != nil {
+		lastMinute = trimmed(s.watch.recent, time.Now())
+		s.watch.recent = nil
 	}
 	s.over(true)
 	s.process = nil
 	m.dropIdle(id, s)
+	return lastMinute
 }
 
 // Warn has what a collector uses looked at, as long as it has a process, if its
@@ -300,6 +306,7 @@ func (m *Meter) end(r round) {
 			}
 			s.rate(&u)
 			s.judge(&u)
+			s.remember(u)
 			found[id] = messages.CollectorUsage{ID: id, Incarnation: s.incarnation, Usage: u}
 		}
 	}

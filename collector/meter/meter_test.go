@@ -118,3 +118,16 @@ func TestTheFactsOfAResourceAreInItsUnits(t *testing.T) {
 		t.Errorf("got %+v, want %+v", facts, want)
 	}
 }
+
+func TestTheLastMinuteOfWhatIsWatchedIsKeptAndNoMore(t *testing.T) {
+	s := subject{watch: newWatch(config.Collector{Warn: config.Warnings{CPUPercent: 50}}, func(uint64, messages.Fact) {}, nil)}
+	began := time.Now()
+	for ms := 0; ms <= 10*60*1000; ms += 250 {
+		s.remember(messages.Usage{At: began.Add(time.Duration(ms) * time.Millisecond)})
+	}
+	recent := s.watch.recent
+	first, last := recent[0].At.Sub(began), recent[len(recent)-1].At.Sub(began)
+	if len(recent) < 10 || len(recent) > 14 || first < 9*time.Minute || last != 10*time.Minute {
+		t.Errorf("%d looks, from %v to %v", len(recent), first, last)
+	}
+}

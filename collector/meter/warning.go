@@ -43,7 +43,8 @@ type watch struct {
 	tell       func(incarnation uint64, fact messages.Fact)
 	conditions [numResources]condition
 	soft       soft
-	next       time.Time // when it is to be looked at
+	next       time.Time        // when it is to be looked at
+	recent     []messages.Usage // of the last minute, the oldest first
 }
 
 // newWatch is nil where there is nothing to warn of.
@@ -105,6 +106,32 @@ func (s *subject) later(now time.Time) { s.watch.next = now.Add(s.watch.interval
 // many are looked at together.
 func (s *subject) due(now time.Time) bool {
 	return s.watched() && !s.watch.next.After(now.Add(soonest/2))
+}
+
+// The looks that are kept, for whoever asks how a process came to its end.
+const (
+	kept  = time.Minute
+	apart = 5 * time.Second // at least, but for the last one
+)
+
+// remember keeps what was seen.
+func (s *subject) remember(u messages.Usage) {
+	if s.watch == nil {
+		return
+	}
+	recent := trimmed(s.watch.recent, u.At)
+	if n := len(recent); n > 1 && recent[n-1].At.Sub(recent[n-2].At) < apart {
+		recent = recent[:n-1]
+	}
+	s.watch.recent = append(recent, u)
+}
+
+// trimmed is what there is of the last minute.
+func trimmed(recent []messages.Usage, now time.Time) []messages.Usage {
+	for len(recent) > 0 && now.Sub(recent[0].At) > kept {
+		recent = recent[1:]
+	}
+	return recent
 }
 
 // judge looks whether what is used is too much, and tells when that begins and ends.

@@ -124,8 +124,9 @@ func (p *Prober) health(ctx context.Context, target string) error {
 func (p *Prober) exec(ctx context.Context, command []string, spec platform.Spec) error {
 	spec.Label += "@probe" // which no collector is called
 	spec.Find, spec.Path, spec.Args = nil, command[0], command[1:]
+	spec.KeepFDs, spec.Confinement.SHA256 = nil, "" // these are of the process itself
 	spec.Stdout, spec.Stderr, spec.Output = nil, nil, nil
-	spec.Extra, spec.ExtraFD = nil, 0 // on which a process says that it is ready: a probe must not
+	spec.Extra, spec.ExtraFD = nil, 0        // on which a process says that it is ready: a probe must not
 	notices := make(chan platform.Notice, 4) // there are three at most
 	process := p.host.Start(spec, func(n platform.Notice) { notices <- n })
 	var ended *platform.Exit

@@ -72,6 +72,15 @@ func anyConfig(t *rapid.T) config.Config {
 			UnixGroup:       sometimes(t, text),
 
 			SupplementaryGroups: sometimes(t, words),
+			Umask:               sometimes(t, rapid.StringMatching(`0[0-7]{3}`)),
+			Capabilities:        sometimes(t, rapid.SliceOfN(rapid.SampledFrom(config.CapabilityNames()), 0, 4)),
+			ReadOnlyPaths:       sometimes(t, rapid.Just([]string{"/", "/etc"})),
+			ReadWritePaths:      sometimes(t, rapid.SliceOfN(rapid.StringMatching(`/var/[a-z]{8}`), 1, 1)),
+			PrivateTmp:          rapid.Bool().Draw(t, "tmp"),
+			Seccomp:             sometimes(t, rapid.SampledFrom([]string{config.SeccompDefault, config.SeccompStrict})),
+			BinarySHA256:        sometimes(t, rapid.StringMatching(`[0-9a-f]{64}`)),
+			KeepFds:             sometimes(t, rapid.SliceOfNDistinct(rapid.IntRange(3, 255), 1, 4, rapid.ID)),
+			Secrets:             sometimes(t, rapid.MapOfN(rapid.StringMatching(`[a-z]{1,8}`), rapid.StringMatching(`(/etc/[a-z]+|env:[A-Z]+)`), 1, 3)),
 			ResourceLimits: config.ResourceLimits{
 				CPUPercent:  sometimes(t, rapid.IntRange(1, 800)),
 				MemoryMaxMB: sometimes(t, rapid.IntRange(1, 1<<20)),
@@ -125,6 +134,15 @@ func render(c config.Config) map[string]any {
 		put(m, "user", one.User)
 		put(m, "unix_group", one.UnixGroup)
 		put(m, "supplementary_groups", one.SupplementaryGroups)
+		put(m, "umask", one.Umask)
+		put(m, "capabilities", one.Capabilities)
+		put(m, "read_only_paths", one.ReadOnlyPaths)
+		put(m, "read_write_paths", one.ReadWritePaths)
+		m["private_tmp"] = one.PrivateTmp
+		put(m, "seccomp", one.Seccomp)
+		put(m, "binary_sha256", one.BinarySHA256)
+		put(m, "keep_fds", one.KeepFds)
+		put(m, "secrets", one.Secrets)
 		limits := map[string]any{}
 		put(limits, "cpu_percent", one.ResourceLimits.CPUPercent)
 		put(limits, "memory_max_mb", one.ResourceLimits.MemoryMaxMB)

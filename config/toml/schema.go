@@ -18,6 +18,7 @@ var fileKeys = keyTable[config.Config]{
 			func(c *config.Config) *string { return &c.ProcessManager.StateDir }).also("statedir", "state_directory", "data_dir", "datadir"),
 		nested("output", outputKeys("[output]"), func(c *config.Config) *config.Output { return &c.ProcessManager.Output }).also("outputs", "logging", "logs"),
 		nested("log", logKeys, func(c *config.Config) *pm { return &c.ProcessManager }),
+		nested("runs", runsKeys, func(c *config.Config) *config.Runs { return &c.ProcessManager.Runs }).also("records", "history", "crashes"),
 		nested("control", controlKeys, func(c *config.Config) *config.Control { return &c.Control }).
 			also("api", "rpc", "server", "unix_http_server", "inet_http_server"),
 		each("groups", "<name>", groupKeys, func() config.Group { return config.Group{} }, func(c *config.Config) *map[string]config.Group { return &c.Groups }).
@@ -172,6 +173,32 @@ var collectorKeys = keyTable[col]{
 			func(c *col) *string { return &c.UnixGroup }).also("gid", "user_group"),
 		words("supplementary_groups", "other groups that it is in, names or numbers; default: the user's",
 			func(c *col) *[]string { return &c.SupplementaryGroups }).also("supplementarygroups", "groups"),
+		word("umask", `mask of modes of new files, in octal: "0027"; default: the supervisor's`,
+			func(c *col) *string { return &c.Umask }),
+		words("capabilities", `all capabilities that it may have, and has: "net_raw"; [] is none; default: those of its user`,
+			func(c *col) *[]string { return &c.Capabilities }).also("capabilityboundingset", "ambientcapabilities", "ambient_capabilities", "caps", "cap_add"),
+		toggle("no_new_privileges", "what it executes gains no privileges (setuid); default: true if root starts it as another user, or if seccomp or paths are set",
+			func(c *col) *config.Switch { return &c.NoNewPrivileges }).also("nonewprivileges", "no_new_privs"),
+		word("root_directory", "directory that is / to it; its other paths, and binary_path, are paths in that; needs root",
+			func(c *col) *string { return &c.RootDirectory }).also("rootdirectory", "chroot"),
+		words("read_only_paths", "paths below which it may read and execute, and write nothing",
+			func(c *col) *[]string { return &c.ReadOnlyPaths }).also("readonlypaths"),
+		words("read_write_paths", "paths below which it may read and write, within others where it may not",
+			func(c *col) *[]string { return &c.ReadWritePaths }).also("readwritepaths"),
+		words("inaccessible_paths", "paths below which it may neither read nor write",
+			func(c *col) *[]string { return &c.InaccessiblePaths }).also("inaccessiblepaths"),
+		flag("private_tmp", "it has an empty /tmp and /var/tmp of its own; needs root; default false",
+			func(c *col) *bool { return &c.PrivateTmp }).also("privatetmp"),
+		word("seccomp", `system calls that it may use: "default" (none that administer the system, or look into other processes) or "strict" (only those that an ordinary service needs); default: all`,
+			func(c *col) *string { return &c.Seccomp }).also("systemcallfilter", "system_calls", "seccomp_profile"),
+		word("binary_sha256", "SHA-256 digest that its binary has to have, in hexadecimal; default: any",
+			func(c *col) *string { return &c.BinarySHA256 }).also("sha256", "checksum", "digest"),
+		toggle("confinement_required", "do not start it where one of these cannot be had; default true; false: that is a warning",
+			func(c *col) *config.Switch { return &c.ConfinementRequired }),
+		numbers("keep_fds", "descriptors, from 3 on, that the supervisor was started with and that it has too; default: none",
+			func(c *col) *[]int { return &c.KeepFds }).also("fds", "pass_fds"),
+		wordMap("secrets", "name", `absolute path of a file with a secret, or "env:NAME"; it reads it from memory, at the path in PROCTOR_SECRET_<NAME>`,
+			func(c *col) *map[string]string { return &c.Secrets }).also("credentials", "loadcredential", "secret"),
 		nested("resource_limits", limitKeys, func(c *col) *config.ResourceLimits { return &c.ResourceLimits }).also("limits", "resources", "resource_limit"),
 		nested("warn", warnKeys, func(c *col) *config.Warnings { return &c.Warn }).also("warnings", "thresholds", "alerts", "usage_warnings"),
 		word("kind", `"service" (the default) is to run on, "task" to run once, to its end`,
@@ -355,6 +382,22 @@ var logKeys = keyTable[pm]{
 	keys: []key[pm]{
 		word("path", "file that Proctor's own log is written to, rotated as output is; default: standard error",
 			func(m *pm) *string { return &m.LogPath }).also("file", "logfile", "filename"),
+	},
+}
+
+var noRuns = zero[int]{refuse: "use 1 or more, or leave it out for its default"}
+
+var runsKeys = keyTable[config.Runs]{
+	title: "[runs]",
+	keys: []key[config.Runs]{
+		count("max_per_collector", "records of runs that are kept of each collector; default 50", noRuns,
+			func(r *config.Runs) *int { return &r.MaxPerCollector }),
+		count("max_size_mb", "size of the records of all collectors, in MiB; default 64", noRuns,
+			func(r *config.Runs) *int { return &r.MaxSizeMB }),
+		count("max_age_days", "age of a record, and of a report of a crash that has not come again; default 90", noRuns,
+			func(r *config.Runs) *int { return &r.MaxAgeDays }),
+		count("max_crashes", "reports of crashes that are kept; default 200", noRuns,
+			func(r *config.Runs) *int { return &r.MaxCrashes }),
 	},
 }
 

@@ -51,6 +51,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 			StateDir:                   "/srv/state",
 			Output:                     config.Output{Target: config.OutputMemory, MaxSizeMB: 7, Also: []string{}},
 			LogPath:                    "/srv/proctor.log",
+			Runs:                       config.Runs{MaxPerCollector: 20, MaxSizeMB: 8, MaxAgeDays: 30, MaxCrashes: 40},
 		},
 		Collectors: map[string]config.Collector{
 			"procmond-1": {
@@ -84,6 +85,10 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				Wants:           []string{"zeroes"},
 				After:           []config.Dependency{{ID: "zeroes", Condition: config.Started}},
 				User:            "procmond", UnixGroup: "4711", SupplementaryGroups: []string{"adm"},
+				Umask: "0027", Capabilities: []string{"net_raw", "CAP_NET_ADMIN"}, NoNewPrivileges: config.On, RootDirectory: "/srv/root",
+				ReadOnlyPaths: []string{"/"}, ReadWritePaths: []string{"/srv/data"}, InaccessiblePaths: []string{"/srv/data/keys"},
+				PrivateTmp: true, Seccomp: config.SeccompStrict, BinarySHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+				ConfinementRequired: config.Off, KeepFds: []int{6}, Secrets: map[string]string{"db-password": "/etc/proctor/db", "token": "env:TOKEN"},
 				ResourceLimits: config.ResourceLimits{
 					CPUPercent: 150, CPUWeight: 50, MemoryMaxMB: 200, MemoryHighMB: 150, SwapMaxMB: config.None, TasksMax: 64,
 					MemorySoftMB: 120, MemorySoft: 20 * time.Second, IOReadMBPerSecond: 30, IOWriteMBPerSecond: 20, IOWeight: 200,
@@ -193,7 +198,7 @@ func TestThereAreManyWaysToWriteTheSame(t *testing.T) {
 
 func TestPositionsCountCharactersWhateverTheLineEnds(t *testing.T) {
 	for text, want := range map[string]string{
-		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, control, groups, collectors",
+		"\ufeffx = 1":                       "f:1:1: x: unknown key; the keys of a file are process_manager, state_dir, output, log, runs, control, groups, collectors",
 		"[collectors.web]\r\nx_y_z = 1\r\n": "f:2:1: ",
 		"collectors.web = { working_dir = 'äöü', \t args = 1 }": "f:1:50: collectors.web.args: expected an array of strings",
 		"collectors.web.args = [ 'ä',\n\n  1 ]":                 "f:3:3: collectors.web.args[1]: expected a string, not 1",

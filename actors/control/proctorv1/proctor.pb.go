@@ -148,6 +148,71 @@ func (Health) EnumDescriptor() ([]byte, []int) {
 	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{1}
 }
 
+// Illness is what a process was ended for that did not work.
+type Illness int32
+
+const (
+	// None that has a name.
+	Illness_ILLNESS_UNSPECIFIED Illness = 0
+	// It was not ready in time.
+	Illness_ILLNESS_START Illness = 1
+	// A probe failed.
+	Illness_ILLNESS_PROBE Illness = 2
+	// It gave no sign of life.
+	Illness_ILLNESS_HANG Illness = 3
+	// It yielded nothing.
+	Illness_ILLNESS_SILENCE Illness = 4
+	// It used more memory than it may for so long.
+	Illness_ILLNESS_MEMORY Illness = 5
+)
+
+// Enum value maps for Illness.
+var (
+	Illness_name = map[int32]string{
+		0: "ILLNESS_UNSPECIFIED",
+		1: "ILLNESS_START",
+		2: "ILLNESS_PROBE",
+		3: "ILLNESS_HANG",
+		4: "ILLNESS_SILENCE",
+		5: "ILLNESS_MEMORY",
+	}
+	Illness_value = map[string]int32{
+		"ILLNESS_UNSPECIFIED": 0,
+		"ILLNESS_START":       1,
+		"ILLNESS_PROBE":       2,
+		"ILLNESS_HANG":        3,
+		"ILLNESS_SILENCE":     4,
+		"ILLNESS_MEMORY":      5,
+	}
+)
+
+func (x Illness) Enum() *Illness {
+	p := new(Illness)
+	*p = x
+	return p
+}
+
+func (x Illness) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Illness) Descriptor() protoreflect.EnumDescriptor {
+	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+}
+
+func (Illness) Type() protoreflect.EnumType {
+	return &file_proctor_v1_proctor_proto_enumTypes[2]
+}
+
+func (x Illness) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Illness.Descriptor instead.
+func (Illness) EnumDescriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+}
+
 // RunEnd is how a process came to its end.
 type RunEnd int32
 
@@ -163,7 +228,7 @@ const (
 	RunEnd_RUN_END_OOM RunEnd = 4
 	// It was killed at a limit of processor time or of a file's size.
 	RunEnd_RUN_END_LIMIT RunEnd = 5
-	// It was ended because a probe failed, or it was not ready in time.
+	// It was ended because it was not ready in time, or did not work otherwise.
 	RunEnd_RUN_END_UNHEALTHY RunEnd = 6
 	// There never was a process.
 	RunEnd_RUN_END_SPAWN RunEnd = 7
@@ -175,6 +240,14 @@ const (
 	RunEnd_RUN_END_SUPERVISOR RunEnd = 10
 	// It is over, and how is not known.
 	RunEnd_RUN_END_UNKNOWN RunEnd = 11
+	// It was ended because a probe failed.
+	RunEnd_RUN_END_PROBE RunEnd = 12
+	// It was ended because it gave no sign of life.
+	RunEnd_RUN_END_HANG RunEnd = 13
+	// It was ended because it yielded nothing.
+	RunEnd_RUN_END_SILENCE RunEnd = 14
+	// It was ended with what it requires, or with its group.
+	RunEnd_RUN_END_DEPENDENCY RunEnd = 15
 )
 
 // Enum value maps for RunEnd.
@@ -192,6 +265,10 @@ var (
 		9:  "RUN_END_OPERATOR",
 		10: "RUN_END_SUPERVISOR",
 		11: "RUN_END_UNKNOWN",
+		12: "RUN_END_PROBE",
+		13: "RUN_END_HANG",
+		14: "RUN_END_SILENCE",
+		15: "RUN_END_DEPENDENCY",
 	}
 	RunEnd_value = map[string]int32{
 		"RUN_END_UNSPECIFIED": 0,
@@ -206,6 +283,10 @@ var (
 		"RUN_END_OPERATOR":    9,
 		"RUN_END_SUPERVISOR":  10,
 		"RUN_END_UNKNOWN":     11,
+		"RUN_END_PROBE":       12,
+		"RUN_END_HANG":        13,
+		"RUN_END_SILENCE":     14,
+		"RUN_END_DEPENDENCY":  15,
 	}
 )
 
@@ -220,11 +301,11 @@ func (x RunEnd) String() string {
 }
 
 func (RunEnd) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[2].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
 }
 
 func (RunEnd) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[2]
+	return &file_proctor_v1_proctor_proto_enumTypes[3]
 }
 
 func (x RunEnd) Number() protoreflect.EnumNumber {
@@ -233,7 +314,7 @@ func (x RunEnd) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunEnd.Descriptor instead.
 func (RunEnd) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{2}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
 }
 
 // RunTrigger is what has led to a process.
@@ -276,11 +357,11 @@ func (x RunTrigger) String() string {
 }
 
 func (RunTrigger) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[3].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
 }
 
 func (RunTrigger) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[3]
+	return &file_proctor_v1_proctor_proto_enumTypes[4]
 }
 
 func (x RunTrigger) Number() protoreflect.EnumNumber {
@@ -289,7 +370,7 @@ func (x RunTrigger) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunTrigger.Descriptor instead.
 func (RunTrigger) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{3}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
 }
 
 // Action is what a change of the configuration means for a collector.
@@ -337,11 +418,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[4].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[5].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[4]
+	return &file_proctor_v1_proctor_proto_enumTypes[5]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -350,7 +431,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{4}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
 }
 
 // Stream is one of the two that a process writes to.
@@ -387,11 +468,11 @@ func (x Stream) String() string {
 }
 
 func (Stream) Descriptor() protoreflect.EnumDescriptor {
-	return file_proctor_v1_proctor_proto_enumTypes[5].Descriptor()
+	return file_proctor_v1_proctor_proto_enumTypes[6].Descriptor()
 }
 
 func (Stream) Type() protoreflect.EnumType {
-	return &file_proctor_v1_proctor_proto_enumTypes[5]
+	return &file_proctor_v1_proctor_proto_enumTypes[6]
 }
 
 func (x Stream) Number() protoreflect.EnumNumber {
@@ -400,7 +481,7 @@ func (x Stream) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stream.Descriptor instead.
 func (Stream) EnumDescriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{5}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{6}
 }
 
 // Error says what was tried on which collector, and why it did not work. It is
@@ -894,25 +975,42 @@ type CollectorConfig struct {
 	WatchdogSeconds       float64 `protobuf:"fixed64,63,opt,name=watchdog_seconds,json=watchdogSeconds,proto3" json:"watchdog_seconds,omitempty"`
 	WatchdogSignal        string  `protobuf:"bytes,64,opt,name=watchdog_signal,json=watchdogSignal,proto3" json:"watchdog_signal,omitempty"`
 	// The Unix group that it runs as, a name or a number.
-	UnixGroup          string         `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
-	Significant        bool           `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
-	Requires           []*Dependency  `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
-	Wants              []string       `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
-	After              []*Dependency  `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
-	Activity           *Activity      `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
-	StopSequence       []*StopStep    `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
-	ReloadSignal       string         `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
-	ReloadNotify       bool           `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
-	PreStart           []string       `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
-	PostStart          []string       `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
-	PreStop            []string       `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
-	PostExit           []string       `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
-	StopCommand        []string       `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
-	ReloadCommand      []string       `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
-	HookTimeoutSeconds float64        `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
-	Warn               *UsageWarnings `protobuf:"bytes,90,opt,name=warn,proto3" json:"warn,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	UnixGroup          string        `protobuf:"bytes,33,opt,name=unix_group,json=unixGroup,proto3" json:"unix_group,omitempty"`
+	Significant        bool          `protobuf:"varint,34,opt,name=significant,proto3" json:"significant,omitempty"`
+	Requires           []*Dependency `protobuf:"bytes,35,rep,name=requires,proto3" json:"requires,omitempty"`
+	Wants              []string      `protobuf:"bytes,36,rep,name=wants,proto3" json:"wants,omitempty"`
+	After              []*Dependency `protobuf:"bytes,37,rep,name=after,proto3" json:"after,omitempty"`
+	Activity           *Activity     `protobuf:"bytes,65,opt,name=activity,proto3" json:"activity,omitempty"`
+	StopSequence       []*StopStep   `protobuf:"bytes,40,rep,name=stop_sequence,json=stopSequence,proto3" json:"stop_sequence,omitempty"`
+	ReloadSignal       string        `protobuf:"bytes,41,opt,name=reload_signal,json=reloadSignal,proto3" json:"reload_signal,omitempty"`
+	ReloadNotify       bool          `protobuf:"varint,42,opt,name=reload_notify,json=reloadNotify,proto3" json:"reload_notify,omitempty"`
+	PreStart           []string      `protobuf:"bytes,43,rep,name=pre_start,json=preStart,proto3" json:"pre_start,omitempty"`
+	PostStart          []string      `protobuf:"bytes,44,rep,name=post_start,json=postStart,proto3" json:"post_start,omitempty"`
+	PreStop            []string      `protobuf:"bytes,45,rep,name=pre_stop,json=preStop,proto3" json:"pre_stop,omitempty"`
+	PostExit           []string      `protobuf:"bytes,46,rep,name=post_exit,json=postExit,proto3" json:"post_exit,omitempty"`
+	StopCommand        []string      `protobuf:"bytes,47,rep,name=stop_command,json=stopCommand,proto3" json:"stop_command,omitempty"`
+	ReloadCommand      []string      `protobuf:"bytes,48,rep,name=reload_command,json=reloadCommand,proto3" json:"reload_command,omitempty"`
+	HookTimeoutSeconds float64       `protobuf:"fixed64,49,opt,name=hook_timeout_seconds,json=hookTimeoutSeconds,proto3" json:"hook_timeout_seconds,omitempty"`
+	// In octal.
+	Umask string `protobuf:"bytes,70,opt,name=umask,proto3" json:"umask,omitempty"`
+	// Absent: as without; empty: none.
+	Capabilities      *StringList `protobuf:"bytes,71,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	NoNewPrivileges   *bool       `protobuf:"varint,72,opt,name=no_new_privileges,json=noNewPrivileges,proto3,oneof" json:"no_new_privileges,omitempty"`
+	RootDirectory     string      `protobuf:"bytes,73,opt,name=root_directory,json=rootDirectory,proto3" json:"root_directory,omitempty"`
+	ReadOnlyPaths     []string    `protobuf:"bytes,74,rep,name=read_only_paths,json=readOnlyPaths,proto3" json:"read_only_paths,omitempty"`
+	ReadWritePaths    []string    `protobuf:"bytes,75,rep,name=read_write_paths,json=readWritePaths,proto3" json:"read_write_paths,omitempty"`
+	InaccessiblePaths []string    `protobuf:"bytes,76,rep,name=inaccessible_paths,json=inaccessiblePaths,proto3" json:"inaccessible_paths,omitempty"`
+	PrivateTmp        bool        `protobuf:"varint,77,opt,name=private_tmp,json=privateTmp,proto3" json:"private_tmp,omitempty"`
+	// "default" or "strict".
+	Seccomp             string  `protobuf:"bytes,78,opt,name=seccomp,proto3" json:"seccomp,omitempty"`
+	BinarySha256        string  `protobuf:"bytes,79,opt,name=binary_sha256,json=binarySha256,proto3" json:"binary_sha256,omitempty"`
+	ConfinementRequired *bool   `protobuf:"varint,80,opt,name=confinement_required,json=confinementRequired,proto3,oneof" json:"confinement_required,omitempty"`
+	KeepFds             []int32 `protobuf:"varint,81,rep,packed,name=keep_fds,json=keepFds,proto3" json:"keep_fds,omitempty"`
+	// By name, where each is read from: a path, or "env:NAME".
+	Secrets       map[string]string `protobuf:"bytes,82,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Warn          *UsageWarnings    `protobuf:"bytes,90,opt,name=warn,proto3" json:"warn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CollectorConfig) Reset() {
@@ -1314,6 +1412,97 @@ func (x *CollectorConfig) GetHookTimeoutSeconds() float64 {
 		return x.HookTimeoutSeconds
 	}
 	return 0
+}
+
+func (x *CollectorConfig) GetUmask() string {
+	if x != nil {
+		return x.Umask
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetCapabilities() *StringList {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetNoNewPrivileges() bool {
+	if x != nil && x.NoNewPrivileges != nil {
+		return *x.NoNewPrivileges
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetRootDirectory() string {
+	if x != nil {
+		return x.RootDirectory
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetReadOnlyPaths() []string {
+	if x != nil {
+		return x.ReadOnlyPaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetReadWritePaths() []string {
+	if x != nil {
+		return x.ReadWritePaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetInaccessiblePaths() []string {
+	if x != nil {
+		return x.InaccessiblePaths
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetPrivateTmp() bool {
+	if x != nil {
+		return x.PrivateTmp
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetSeccomp() string {
+	if x != nil {
+		return x.Seccomp
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetBinarySha256() string {
+	if x != nil {
+		return x.BinarySha256
+	}
+	return ""
+}
+
+func (x *CollectorConfig) GetConfinementRequired() bool {
+	if x != nil && x.ConfinementRequired != nil {
+		return *x.ConfinementRequired
+	}
+	return false
+}
+
+func (x *CollectorConfig) GetKeepFds() []int32 {
+	if x != nil {
+		return x.KeepFds
+	}
+	return nil
+}
+
+func (x *CollectorConfig) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
 }
 
 func (x *CollectorConfig) GetWarn() *UsageWarnings {
@@ -2004,6 +2193,7 @@ type ProcessManagerConfig struct {
 	LogPath                       string                 `protobuf:"bytes,10,opt,name=log_path,json=logPath,proto3" json:"log_path,omitempty"`
 	StartConcurrency              int32                  `protobuf:"varint,11,opt,name=start_concurrency,json=startConcurrency,proto3" json:"start_concurrency,omitempty"`
 	ExitWith                      string                 `protobuf:"bytes,12,opt,name=exit_with,json=exitWith,proto3" json:"exit_with,omitempty"`
+	Runs                          *RunsConfig            `protobuf:"bytes,13,opt,name=runs,proto3" json:"runs,omitempty"`
 	// The directory of a cgroup v2 hierarchy; "none" is to do without.
 	CgroupParent string `protobuf:"bytes,40,opt,name=cgroup_parent,json=cgroupParent,proto3" json:"cgroup_parent,omitempty"`
 	// "kill".
@@ -2126,6 +2316,13 @@ func (x *ProcessManagerConfig) GetExitWith() string {
 	return ""
 }
 
+func (x *ProcessManagerConfig) GetRuns() *RunsConfig {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
 func (x *ProcessManagerConfig) GetCgroupParent() string {
 	if x != nil {
 		return x.CgroupParent
@@ -2138,6 +2335,75 @@ func (x *ProcessManagerConfig) GetOnSupervisorDeath() string {
 		return x.OnSupervisorDeath
 	}
 	return ""
+}
+
+// RunsConfig bounds what is kept of what has been.
+type RunsConfig struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	MaxPerCollector int32                  `protobuf:"varint,1,opt,name=max_per_collector,json=maxPerCollector,proto3" json:"max_per_collector,omitempty"`
+	MaxSizeMb       int32                  `protobuf:"varint,2,opt,name=max_size_mb,json=maxSizeMb,proto3" json:"max_size_mb,omitempty"`
+	MaxAgeDays      int32                  `protobuf:"varint,3,opt,name=max_age_days,json=maxAgeDays,proto3" json:"max_age_days,omitempty"`
+	MaxCrashes      int32                  `protobuf:"varint,4,opt,name=max_crashes,json=maxCrashes,proto3" json:"max_crashes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RunsConfig) Reset() {
+	*x = RunsConfig{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunsConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunsConfig) ProtoMessage() {}
+
+func (x *RunsConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunsConfig.ProtoReflect.Descriptor instead.
+func (*RunsConfig) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RunsConfig) GetMaxPerCollector() int32 {
+	if x != nil {
+		return x.MaxPerCollector
+	}
+	return 0
+}
+
+func (x *RunsConfig) GetMaxSizeMb() int32 {
+	if x != nil {
+		return x.MaxSizeMb
+	}
+	return 0
+}
+
+func (x *RunsConfig) GetMaxAgeDays() int32 {
+	if x != nil {
+		return x.MaxAgeDays
+	}
+	return 0
+}
+
+func (x *RunsConfig) GetMaxCrashes() int32 {
+	if x != nil {
+		return x.MaxCrashes
+	}
+	return 0
 }
 
 // Config is everything that a supervisor is started with, but how it is commanded.
@@ -2154,7 +2420,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2432,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[13]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2445,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{13}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Config) GetProcessManager() *ProcessManagerConfig {
@@ -2237,6 +2503,8 @@ type Exit struct {
 	OomKills int32 `protobuf:"varint,15,opt,name=oom_kills,json=oomKills,proto3" json:"oom_kills,omitempty"`
 	// Why it was ended without being asked for, if it did not work.
 	Unhealthy string `protobuf:"bytes,16,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	// Of what kind that is.
+	Illness Illness `protobuf:"varint,40,opt,name=illness,proto3,enum=proctor.v1.Illness" json:"illness,omitempty"`
 	// The most that all its processes had together, where a cgroup tells.
 	MemoryPeakBytes int64 `protobuf:"varint,60,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
 	unknownFields   protoimpl.UnknownFields
@@ -2245,7 +2513,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2525,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[14]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2538,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{14}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Exit) GetIncarnation() uint64 {
@@ -2385,6 +2653,13 @@ func (x *Exit) GetUnhealthy() string {
 	return ""
 }
 
+func (x *Exit) GetIllness() Illness {
+	if x != nil {
+		return x.Illness
+	}
+	return Illness_ILLNESS_UNSPECIFIED
+}
+
 func (x *Exit) GetMemoryPeakBytes() int64 {
 	if x != nil {
 		return x.MemoryPeakBytes
@@ -2412,7 +2687,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2699,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[15]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2712,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{15}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Totals) GetStarts() uint64 {
@@ -2539,14 +2814,18 @@ type CollectorStatus struct {
 	// What the process has told of itself.
 	Said *Said `protobuf:"bytes,40,opt,name=said,proto3" json:"said,omitempty"`
 	// The group that it is a child of.
-	Group         string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
+	// What confines the process that is there, in words.
+	Confinement []string `protobuf:"bytes,70,rep,name=confinement,proto3" json:"confinement,omitempty"`
+	// What it was to be limited or confined by, and is not, with the reason.
+	Unmet         []string `protobuf:"bytes,71,rep,name=unmet,proto3" json:"unmet,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CollectorStatus) Reset() {
 	*x = CollectorStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2558,7 +2837,7 @@ func (x *CollectorStatus) String() string {
 func (*CollectorStatus) ProtoMessage() {}
 
 func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[16]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2571,7 +2850,7 @@ func (x *CollectorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorStatus.ProtoReflect.Descriptor instead.
 func (*CollectorStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{16}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CollectorStatus) GetId() string {
@@ -2700,6 +2979,20 @@ func (x *CollectorStatus) GetGroup() string {
 	return ""
 }
 
+func (x *CollectorStatus) GetConfinement() []string {
+	if x != nil {
+		return x.Confinement
+	}
+	return nil
+}
+
+func (x *CollectorStatus) GetUnmet() []string {
+	if x != nil {
+		return x.Unmet
+	}
+	return nil
+}
+
 // Said is what a process has told of itself (sd_notify, heartbeats).
 type Said struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -2721,7 +3014,7 @@ type Said struct {
 
 func (x *Said) Reset() {
 	*x = Said{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2733,7 +3026,7 @@ func (x *Said) String() string {
 func (*Said) ProtoMessage() {}
 
 func (x *Said) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[17]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2746,7 +3039,7 @@ func (x *Said) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Said.ProtoReflect.Descriptor instead.
 func (*Said) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{17}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Said) GetStatus() string {
@@ -2824,7 +3117,7 @@ type GroupStatus struct {
 
 func (x *GroupStatus) Reset() {
 	*x = GroupStatus{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +3129,7 @@ func (x *GroupStatus) String() string {
 func (*GroupStatus) ProtoMessage() {}
 
 func (x *GroupStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[18]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +3142,7 @@ func (x *GroupStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
 func (*GroupStatus) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{18}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GroupStatus) GetName() string {
@@ -2929,7 +3222,7 @@ type StartCollectorRequest struct {
 
 func (x *StartCollectorRequest) Reset() {
 	*x = StartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2941,7 +3234,7 @@ func (x *StartCollectorRequest) String() string {
 func (*StartCollectorRequest) ProtoMessage() {}
 
 func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[19]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2954,7 +3247,7 @@ func (x *StartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{19}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartCollectorRequest) GetId() string {
@@ -2990,7 +3283,7 @@ type StartCollectorResponse struct {
 
 func (x *StartCollectorResponse) Reset() {
 	*x = StartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3002,7 +3295,7 @@ func (x *StartCollectorResponse) String() string {
 func (*StartCollectorResponse) ProtoMessage() {}
 
 func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[20]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3015,7 +3308,7 @@ func (x *StartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{20}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StartCollectorResponse) GetId() string {
@@ -3053,7 +3346,7 @@ type StopCollectorRequest struct {
 
 func (x *StopCollectorRequest) Reset() {
 	*x = StopCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3358,7 @@ func (x *StopCollectorRequest) String() string {
 func (*StopCollectorRequest) ProtoMessage() {}
 
 func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[21]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3371,7 @@ func (x *StopCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorRequest.ProtoReflect.Descriptor instead.
 func (*StopCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{21}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopCollectorRequest) GetId() string {
@@ -3113,7 +3406,7 @@ type StopCollectorResponse struct {
 
 func (x *StopCollectorResponse) Reset() {
 	*x = StopCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3418,7 @@ func (x *StopCollectorResponse) String() string {
 func (*StopCollectorResponse) ProtoMessage() {}
 
 func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[22]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3431,7 @@ func (x *StopCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCollectorResponse.ProtoReflect.Descriptor instead.
 func (*StopCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{22}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StopCollectorResponse) GetId() string {
@@ -3166,7 +3459,7 @@ type RestartCollectorRequest struct {
 
 func (x *RestartCollectorRequest) Reset() {
 	*x = RestartCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3471,7 @@ func (x *RestartCollectorRequest) String() string {
 func (*RestartCollectorRequest) ProtoMessage() {}
 
 func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[23]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3484,7 @@ func (x *RestartCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RestartCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{23}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestartCollectorRequest) GetId() string {
@@ -3220,7 +3513,7 @@ type RestartCollectorResponse struct {
 
 func (x *RestartCollectorResponse) Reset() {
 	*x = RestartCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3232,7 +3525,7 @@ func (x *RestartCollectorResponse) String() string {
 func (*RestartCollectorResponse) ProtoMessage() {}
 
 func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[24]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3245,7 +3538,7 @@ func (x *RestartCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RestartCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{24}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RestartCollectorResponse) GetId() string {
@@ -3279,7 +3572,7 @@ type PauseCollectorRequest struct {
 
 func (x *PauseCollectorRequest) Reset() {
 	*x = PauseCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3584,7 @@ func (x *PauseCollectorRequest) String() string {
 func (*PauseCollectorRequest) ProtoMessage() {}
 
 func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[25]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3597,7 @@ func (x *PauseCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorRequest.ProtoReflect.Descriptor instead.
 func (*PauseCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{25}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PauseCollectorRequest) GetId() string {
@@ -3324,7 +3617,7 @@ type PauseCollectorResponse struct {
 
 func (x *PauseCollectorResponse) Reset() {
 	*x = PauseCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3629,7 @@ func (x *PauseCollectorResponse) String() string {
 func (*PauseCollectorResponse) ProtoMessage() {}
 
 func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[26]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3642,7 @@ func (x *PauseCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseCollectorResponse.ProtoReflect.Descriptor instead.
 func (*PauseCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{26}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PauseCollectorResponse) GetId() string {
@@ -3369,7 +3662,7 @@ type ResumeCollectorRequest struct {
 
 func (x *ResumeCollectorRequest) Reset() {
 	*x = ResumeCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3381,7 +3674,7 @@ func (x *ResumeCollectorRequest) String() string {
 func (*ResumeCollectorRequest) ProtoMessage() {}
 
 func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[27]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3394,7 +3687,7 @@ func (x *ResumeCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{27}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResumeCollectorRequest) GetId() string {
@@ -3414,7 +3707,7 @@ type ResumeCollectorResponse struct {
 
 func (x *ResumeCollectorResponse) Reset() {
 	*x = ResumeCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3426,7 +3719,7 @@ func (x *ResumeCollectorResponse) String() string {
 func (*ResumeCollectorResponse) ProtoMessage() {}
 
 func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[28]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3439,7 +3732,7 @@ func (x *ResumeCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{28}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResumeCollectorResponse) GetId() string {
@@ -3463,7 +3756,7 @@ type SignalCollectorRequest struct {
 
 func (x *SignalCollectorRequest) Reset() {
 	*x = SignalCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3475,7 +3768,7 @@ func (x *SignalCollectorRequest) String() string {
 func (*SignalCollectorRequest) ProtoMessage() {}
 
 func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[29]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3488,7 +3781,7 @@ func (x *SignalCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorRequest.ProtoReflect.Descriptor instead.
 func (*SignalCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{29}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SignalCollectorRequest) GetId() string {
@@ -3522,7 +3815,7 @@ type SignalCollectorResponse struct {
 
 func (x *SignalCollectorResponse) Reset() {
 	*x = SignalCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3534,7 +3827,7 @@ func (x *SignalCollectorResponse) String() string {
 func (*SignalCollectorResponse) ProtoMessage() {}
 
 func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[30]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3547,7 +3840,7 @@ func (x *SignalCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCollectorResponse.ProtoReflect.Descriptor instead.
 func (*SignalCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{30}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SignalCollectorResponse) GetId() string {
@@ -3567,7 +3860,7 @@ type ReloadCollectorRequest struct {
 
 func (x *ReloadCollectorRequest) Reset() {
 	*x = ReloadCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +3872,7 @@ func (x *ReloadCollectorRequest) String() string {
 func (*ReloadCollectorRequest) ProtoMessage() {}
 
 func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[31]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +3885,7 @@ func (x *ReloadCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ReloadCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{31}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReloadCollectorRequest) GetId() string {
@@ -3612,7 +3905,7 @@ type ReloadCollectorResponse struct {
 
 func (x *ReloadCollectorResponse) Reset() {
 	*x = ReloadCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +3917,7 @@ func (x *ReloadCollectorResponse) String() string {
 func (*ReloadCollectorResponse) ProtoMessage() {}
 
 func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[32]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +3930,7 @@ func (x *ReloadCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ReloadCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{32}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReloadCollectorResponse) GetId() string {
@@ -3659,7 +3952,7 @@ type LimitCollectorRequest struct {
 
 func (x *LimitCollectorRequest) Reset() {
 	*x = LimitCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3671,7 +3964,7 @@ func (x *LimitCollectorRequest) String() string {
 func (*LimitCollectorRequest) ProtoMessage() {}
 
 func (x *LimitCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[33]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3684,7 +3977,7 @@ func (x *LimitCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitCollectorRequest.ProtoReflect.Descriptor instead.
 func (*LimitCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{33}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LimitCollectorRequest) GetId() string {
@@ -3714,7 +4007,7 @@ type LimitCollectorResponse struct {
 
 func (x *LimitCollectorResponse) Reset() {
 	*x = LimitCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3726,7 +4019,7 @@ func (x *LimitCollectorResponse) String() string {
 func (*LimitCollectorResponse) ProtoMessage() {}
 
 func (x *LimitCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3739,7 +4032,7 @@ func (x *LimitCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitCollectorResponse.ProtoReflect.Descriptor instead.
 func (*LimitCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LimitCollectorResponse) GetId() string {
@@ -3775,7 +4068,7 @@ type SendHeartbeatRequest struct {
 
 func (x *SendHeartbeatRequest) Reset() {
 	*x = SendHeartbeatRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +4080,7 @@ func (x *SendHeartbeatRequest) String() string {
 func (*SendHeartbeatRequest) ProtoMessage() {}
 
 func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +4093,7 @@ func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SendHeartbeatRequest) GetId() string {
@@ -3827,7 +4120,7 @@ type SendHeartbeatResponse struct {
 
 func (x *SendHeartbeatResponse) Reset() {
 	*x = SendHeartbeatResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3839,7 +4132,7 @@ func (x *SendHeartbeatResponse) String() string {
 func (*SendHeartbeatResponse) ProtoMessage() {}
 
 func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3852,7 +4145,7 @@ func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SendHeartbeatResponse) GetId() string {
@@ -3872,7 +4165,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3884,7 +4177,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3897,7 +4190,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -3917,7 +4210,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3929,7 +4222,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3942,7 +4235,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -3962,7 +4255,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3974,7 +4267,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3987,7 +4280,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -4007,7 +4300,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4019,7 +4312,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4032,7 +4325,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -4054,7 +4347,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4066,7 +4359,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4079,7 +4372,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -4114,7 +4407,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4126,7 +4419,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4139,7 +4432,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -4189,7 +4482,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4201,7 +4494,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4214,7 +4507,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Remainder) GetId() string {
@@ -4248,7 +4541,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4260,7 +4553,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4273,7 +4566,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -4293,7 +4586,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4305,7 +4598,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4318,7 +4611,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -4337,7 +4630,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4349,7 +4642,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4362,7 +4655,7 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 // ListCollectorsResponse has them ordered by id.
@@ -4376,7 +4669,7 @@ type ListCollectorsResponse struct {
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4388,7 +4681,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4401,7 +4694,7 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
@@ -4427,7 +4720,7 @@ type GetGraphRequest struct {
 
 func (x *GetGraphRequest) Reset() {
 	*x = GetGraphRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4439,7 +4732,7 @@ func (x *GetGraphRequest) String() string {
 func (*GetGraphRequest) ProtoMessage() {}
 
 func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4452,7 +4745,7 @@ func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetGraphRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 // GetGraphResponse has all collectors, each after those that it waits for.
@@ -4465,7 +4758,7 @@ type GetGraphResponse struct {
 
 func (x *GetGraphResponse) Reset() {
 	*x = GetGraphResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4477,7 +4770,7 @@ func (x *GetGraphResponse) String() string {
 func (*GetGraphResponse) ProtoMessage() {}
 
 func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4490,7 +4783,7 @@ func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphResponse.ProtoReflect.Descriptor instead.
 func (*GetGraphResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetGraphResponse) GetNodes() []*Node {
@@ -4522,7 +4815,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4534,7 +4827,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4547,7 +4840,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Node) GetId() string {
@@ -4630,7 +4923,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4642,7 +4935,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4655,7 +4948,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -4677,7 +4970,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4689,7 +4982,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4702,7 +4995,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -4736,7 +5029,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4748,7 +5041,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4761,7 +5054,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -4784,16 +5077,14 @@ type InspectCollectorResponse struct {
 	// Automatic restarts that are allowed now; -1 if none ever happen.
 	RestartsLeft int32 `protobuf:"varint,5,opt,name=restarts_left,json=restartsLeft,proto3" json:"restarts_left,omitempty"`
 	// Where its actor really is, for people who look for a fault.
-	Detail string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
-	// Limits that are not in force, and why.
-	UnmetLimits   []string `protobuf:"bytes,20,rep,name=unmet_limits,json=unmetLimits,proto3" json:"unmet_limits,omitempty"`
+	Detail        string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4805,7 +5096,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4818,7 +5109,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -4863,13 +5154,6 @@ func (x *InspectCollectorResponse) GetDetail() string {
 	return ""
 }
 
-func (x *InspectCollectorResponse) GetUnmetLimits() []string {
-	if x != nil {
-		return x.UnmetLimits
-	}
-	return nil
-}
-
 // GetUsageRequest asks what collectors use.
 type GetUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4886,7 +5170,7 @@ type GetUsageRequest struct {
 
 func (x *GetUsageRequest) Reset() {
 	*x = GetUsageRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4898,7 +5182,7 @@ func (x *GetUsageRequest) String() string {
 func (*GetUsageRequest) ProtoMessage() {}
 
 func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4911,7 +5195,7 @@ func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
 func (*GetUsageRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetUsageRequest) GetIds() []string {
@@ -4948,7 +5232,7 @@ type GetUsageResponse struct {
 
 func (x *GetUsageResponse) Reset() {
 	*x = GetUsageResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4960,7 +5244,7 @@ func (x *GetUsageResponse) String() string {
 func (*GetUsageResponse) ProtoMessage() {}
 
 func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4973,7 +5257,7 @@ func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
 func (*GetUsageResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetUsageResponse) GetCollectors() []*CollectorUsage {
@@ -5003,7 +5287,7 @@ type CollectorUsage struct {
 
 func (x *CollectorUsage) Reset() {
 	*x = CollectorUsage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5015,7 +5299,7 @@ func (x *CollectorUsage) String() string {
 func (*CollectorUsage) ProtoMessage() {}
 
 func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5028,7 +5312,7 @@ func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorUsage.ProtoReflect.Descriptor instead.
 func (*CollectorUsage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CollectorUsage) GetId() string {
@@ -5067,7 +5351,7 @@ type GroupUsage struct {
 
 func (x *GroupUsage) Reset() {
 	*x = GroupUsage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5079,7 +5363,7 @@ func (x *GroupUsage) String() string {
 func (*GroupUsage) ProtoMessage() {}
 
 func (x *GroupUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5092,7 +5376,7 @@ func (x *GroupUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupUsage.ProtoReflect.Descriptor instead.
 func (*GroupUsage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GroupUsage) GetName() string {
@@ -5166,7 +5450,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5178,7 +5462,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5191,7 +5475,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Usage) GetAt() *timestamppb.Timestamp {
@@ -5385,7 +5669,7 @@ type Pressure struct {
 
 func (x *Pressure) Reset() {
 	*x = Pressure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5397,7 +5681,7 @@ func (x *Pressure) String() string {
 func (*Pressure) ProtoMessage() {}
 
 func (x *Pressure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5410,7 +5694,7 @@ func (x *Pressure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pressure.ProtoReflect.Descriptor instead.
 func (*Pressure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Pressure) GetSomePercent_10() float64 {
@@ -5472,7 +5756,7 @@ type UsageHigh struct {
 
 func (x *UsageHigh) Reset() {
 	*x = UsageHigh{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5484,7 +5768,7 @@ func (x *UsageHigh) String() string {
 func (*UsageHigh) ProtoMessage() {}
 
 func (x *UsageHigh) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5497,7 +5781,7 @@ func (x *UsageHigh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageHigh.ProtoReflect.Descriptor instead.
 func (*UsageHigh) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *UsageHigh) GetResource() string {
@@ -5557,7 +5841,7 @@ type UsageNormal struct {
 
 func (x *UsageNormal) Reset() {
 	*x = UsageNormal{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5569,7 +5853,7 @@ func (x *UsageNormal) String() string {
 func (*UsageNormal) ProtoMessage() {}
 
 func (x *UsageNormal) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5582,7 +5866,7 @@ func (x *UsageNormal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageNormal.ProtoReflect.Descriptor instead.
 func (*UsageNormal) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *UsageNormal) GetResource() string {
@@ -5629,7 +5913,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5641,7 +5925,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5654,7 +5938,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -5682,7 +5966,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5694,7 +5978,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5707,7 +5991,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -5784,7 +6068,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5796,7 +6080,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5809,7 +6093,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *StateCount) GetState() State {
@@ -5839,7 +6123,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5851,7 +6135,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5864,7 +6148,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -5901,7 +6185,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5913,7 +6197,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5926,7 +6210,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -5961,7 +6245,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5973,7 +6257,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5986,7 +6270,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -6012,7 +6296,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6024,7 +6308,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6037,7 +6321,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -6050,7 +6334,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6062,7 +6346,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6075,7 +6359,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -6097,7 +6381,7 @@ type GetRunsRequest struct {
 
 func (x *GetRunsRequest) Reset() {
 	*x = GetRunsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6109,7 +6393,7 @@ func (x *GetRunsRequest) String() string {
 func (*GetRunsRequest) ProtoMessage() {}
 
 func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6122,7 +6406,7 @@ func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
 func (*GetRunsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *GetRunsRequest) GetId() string {
@@ -6150,7 +6434,7 @@ type GetRunsResponse struct {
 
 func (x *GetRunsResponse) Reset() {
 	*x = GetRunsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6162,7 +6446,7 @@ func (x *GetRunsResponse) String() string {
 func (*GetRunsResponse) ProtoMessage() {}
 
 func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6175,7 +6459,7 @@ func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
 func (*GetRunsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetRunsResponse) GetId() string {
@@ -6221,14 +6505,16 @@ type Run struct {
 	// The number of the crash report; 0: there is none.
 	Crash uint64 `protobuf:"varint,17,opt,name=crash,proto3" json:"crash,omitempty"`
 	// Why the record cannot be read.
-	Unreadable    string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	Unreadable string `protobuf:"bytes,18,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
+	// What came to what it belongs to, where it was ended for that.
+	Because       string `protobuf:"bytes,19,opt,name=because,proto3" json:"because,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6240,7 +6526,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6253,7 +6539,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Run) GetId() string {
@@ -6382,6 +6668,13 @@ func (x *Run) GetUnreadable() string {
 	return ""
 }
 
+func (x *Run) GetBecause() string {
+	if x != nil {
+		return x.Because
+	}
+	return ""
+}
+
 // ListCrashesRequest asks for the crash reports.
 type ListCrashesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -6393,7 +6686,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6405,7 +6698,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6418,7 +6711,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListCrashesRequest) GetId() string {
@@ -6438,7 +6731,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6450,7 +6743,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6463,7 +6756,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -6483,7 +6776,7 @@ type GetCrashRequest struct {
 
 func (x *GetCrashRequest) Reset() {
 	*x = GetCrashRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6495,7 +6788,7 @@ func (x *GetCrashRequest) String() string {
 func (*GetCrashRequest) ProtoMessage() {}
 
 func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6508,7 +6801,7 @@ func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
 func (*GetCrashRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *GetCrashRequest) GetNumber() uint64 {
@@ -6528,7 +6821,7 @@ type GetCrashResponse struct {
 
 func (x *GetCrashResponse) Reset() {
 	*x = GetCrashResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6540,7 +6833,7 @@ func (x *GetCrashResponse) String() string {
 func (*GetCrashResponse) ProtoMessage() {}
 
 func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6553,7 +6846,7 @@ func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
 func (*GetCrashResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *GetCrashResponse) GetCrash() *Crash {
@@ -6589,14 +6882,16 @@ type Crash struct {
 	Core   *CoreDump `protobuf:"bytes,14,opt,name=core,proto3" json:"core,omitempty"`
 	Output []string  `protobuf:"bytes,15,rep,name=output,proto3" json:"output,omitempty"`
 	// What else failed within a minute of it.
-	Others        []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	Others []*OtherFailure `protobuf:"bytes,16,rep,name=others,proto3" json:"others,omitempty"`
+	// What it used in its last minute, the oldest first, if that was looked at.
+	Usage         []*Usage `protobuf:"bytes,60,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6608,7 +6903,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6621,7 +6916,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -6736,6 +7031,13 @@ func (x *Crash) GetOthers() []*OtherFailure {
 	return nil
 }
 
+func (x *Crash) GetUsage() []*Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // CrashedRun is one process that ended in a crash.
 type CrashedRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -6750,7 +7052,7 @@ type CrashedRun struct {
 
 func (x *CrashedRun) Reset() {
 	*x = CrashedRun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6762,7 +7064,7 @@ func (x *CrashedRun) String() string {
 func (*CrashedRun) ProtoMessage() {}
 
 func (x *CrashedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6775,7 +7077,7 @@ func (x *CrashedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
 func (*CrashedRun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *CrashedRun) GetId() string {
@@ -6827,7 +7129,7 @@ type CoreDump struct {
 
 func (x *CoreDump) Reset() {
 	*x = CoreDump{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6839,7 +7141,7 @@ func (x *CoreDump) String() string {
 func (*CoreDump) ProtoMessage() {}
 
 func (x *CoreDump) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6852,7 +7154,7 @@ func (x *CoreDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
 func (*CoreDump) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CoreDump) GetPath() string {
@@ -6888,7 +7190,7 @@ type OtherFailure struct {
 
 func (x *OtherFailure) Reset() {
 	*x = OtherFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6900,7 +7202,7 @@ func (x *OtherFailure) String() string {
 func (*OtherFailure) ProtoMessage() {}
 
 func (x *OtherFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6913,7 +7215,7 @@ func (x *OtherFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
 func (*OtherFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *OtherFailure) GetId() string {
@@ -6949,7 +7251,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6961,7 +7263,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6974,7 +7276,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -7001,7 +7303,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7013,7 +7315,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7026,7 +7328,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -7047,7 +7349,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7059,7 +7361,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7072,7 +7374,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -7092,7 +7394,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7104,7 +7406,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7117,7 +7419,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -7141,7 +7443,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7153,7 +7455,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7166,7 +7468,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -7206,7 +7508,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7218,7 +7520,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7231,7 +7533,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Change) GetId() string {
@@ -7286,7 +7588,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7298,7 +7600,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7311,7 +7613,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -7346,7 +7648,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7358,7 +7660,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7371,7 +7673,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -7433,7 +7735,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7445,7 +7747,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7458,7 +7760,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -7869,7 +8171,7 @@ type NotifyRefused struct {
 
 func (x *NotifyRefused) Reset() {
 	*x = NotifyRefused{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7881,7 +8183,7 @@ func (x *NotifyRefused) String() string {
 func (*NotifyRefused) ProtoMessage() {}
 
 func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7894,7 +8196,7 @@ func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRefused.ProtoReflect.Descriptor instead.
 func (*NotifyRefused) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *NotifyRefused) GetReason() string {
@@ -7913,7 +8215,7 @@ type Reloaded struct {
 
 func (x *Reloaded) Reset() {
 	*x = Reloaded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7925,7 +8227,7 @@ func (x *Reloaded) String() string {
 func (*Reloaded) ProtoMessage() {}
 
 func (x *Reloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7938,7 +8240,7 @@ func (x *Reloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
 func (*Reloaded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
 }
 
 // HookFailed says that a command around the life of a process failed.
@@ -7953,7 +8255,7 @@ type HookFailed struct {
 
 func (x *HookFailed) Reset() {
 	*x = HookFailed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7965,7 +8267,7 @@ func (x *HookFailed) String() string {
 func (*HookFailed) ProtoMessage() {}
 
 func (x *HookFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7978,7 +8280,7 @@ func (x *HookFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HookFailed.ProtoReflect.Descriptor instead.
 func (*HookFailed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *HookFailed) GetHook() string {
@@ -8005,7 +8307,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8017,7 +8319,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8030,7 +8332,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Added) GetType() string {
@@ -8049,7 +8351,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8061,7 +8363,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8074,7 +8376,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -8091,7 +8393,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8103,7 +8405,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8116,7 +8418,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -8159,14 +8461,16 @@ type Exited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Exit  *Exit                  `protobuf:"bytes,1,opt,name=exit,proto3" json:"exit,omitempty"`
 	// It was asked to.
-	Expected      bool `protobuf:"varint,2,opt,name=expected,proto3" json:"expected,omitempty"`
+	Expected bool `protobuf:"varint,2,opt,name=expected,proto3" json:"expected,omitempty"`
+	// Why it was asked to, where nobody has asked for that.
+	Because       string `protobuf:"bytes,3,opt,name=because,proto3" json:"because,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8178,7 +8482,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8191,7 +8495,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -8206,6 +8510,13 @@ func (x *Exited) GetExpected() bool {
 		return x.Expected
 	}
 	return false
+}
+
+func (x *Exited) GetBecause() string {
+	if x != nil {
+		return x.Because
+	}
+	return ""
 }
 
 // RestartScheduled says that a process is going to be replaced.
@@ -8224,7 +8535,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8236,7 +8547,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8249,7 +8560,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -8307,7 +8618,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8319,7 +8630,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8332,7 +8643,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -8367,7 +8678,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8379,7 +8690,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8392,7 +8703,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -8419,7 +8730,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8431,7 +8742,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8444,7 +8755,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Crashed) GetReason() string {
@@ -8463,7 +8774,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8475,7 +8786,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8488,7 +8799,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -8502,7 +8813,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8514,7 +8825,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8527,7 +8838,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Begun) GetInstance() string {
@@ -8557,7 +8868,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8569,7 +8880,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8582,7 +8893,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -8627,7 +8938,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8639,7 +8950,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8652,7 +8963,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Audited) GetOperation() string {
@@ -8686,7 +8997,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8698,7 +9009,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8711,7 +9022,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -8732,7 +9043,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8744,7 +9055,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8757,7 +9068,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -8785,7 +9096,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8797,7 +9108,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8810,7 +9121,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -8832,7 +9143,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8844,7 +9155,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8857,7 +9168,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -8895,7 +9206,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8907,7 +9218,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8920,7 +9231,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *LogPosition) GetFile() uint64 {
@@ -8968,7 +9279,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8980,7 +9291,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8993,7 +9304,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ReadLogsRequest) GetIds() []string {
@@ -9086,7 +9397,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9098,7 +9409,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9111,7 +9422,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ReadLogsResponse) GetRecords() []*LogRecord {
@@ -9156,7 +9467,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9168,7 +9479,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9181,7 +9492,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *LogRecord) GetId() string {
@@ -9313,7 +9624,7 @@ type LogGap struct {
 
 func (x *LogGap) Reset() {
 	*x = LogGap{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9325,7 +9636,7 @@ func (x *LogGap) String() string {
 func (*LogGap) ProtoMessage() {}
 
 func (x *LogGap) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9338,7 +9649,7 @@ func (x *LogGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
 func (*LogGap) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *LogGap) GetLines() uint64 {
@@ -9377,7 +9688,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9389,7 +9700,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9402,7 +9713,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{115}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -9451,7 +9762,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[116]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9463,7 +9774,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[116]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9476,7 +9787,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{116}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -9548,7 +9859,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\r_max_age_daysB\r\n" +
 	"\v_timestampsB\v\n" +
 	"\t_losslessB\x1e\n" +
-	"\x1c_rate_limit_lines_per_second\"\x9f\x13\n" +
+	"\x1c_rate_limit_lines_per_second\"\xac\x18\n" +
 	"\x0fCollectorConfig\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
 	"\vbinary_path\x18\x02 \x01(\tR\n" +
@@ -9608,9 +9919,26 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\tpost_exit\x18. \x03(\tR\bpostExit\x12!\n" +
 	"\fstop_command\x18/ \x03(\tR\vstopCommand\x12%\n" +
 	"\x0ereload_command\x180 \x03(\tR\rreloadCommand\x120\n" +
-	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x12-\n" +
+	"\x14hook_timeout_seconds\x181 \x01(\x01R\x12hookTimeoutSeconds\x12\x14\n" +
+	"\x05umask\x18F \x01(\tR\x05umask\x12:\n" +
+	"\fcapabilities\x18G \x01(\v2\x16.proctor.v1.StringListR\fcapabilities\x12/\n" +
+	"\x11no_new_privileges\x18H \x01(\bH\x06R\x0fnoNewPrivileges\x88\x01\x01\x12%\n" +
+	"\x0eroot_directory\x18I \x01(\tR\rrootDirectory\x12&\n" +
+	"\x0fread_only_paths\x18J \x03(\tR\rreadOnlyPaths\x12(\n" +
+	"\x10read_write_paths\x18K \x03(\tR\x0ereadWritePaths\x12-\n" +
+	"\x12inaccessible_paths\x18L \x03(\tR\x11inaccessiblePaths\x12\x1f\n" +
+	"\vprivate_tmp\x18M \x01(\bR\n" +
+	"privateTmp\x12\x18\n" +
+	"\aseccomp\x18N \x01(\tR\aseccomp\x12#\n" +
+	"\rbinary_sha256\x18O \x01(\tR\fbinarySha256\x126\n" +
+	"\x14confinement_required\x18P \x01(\bH\aR\x13confinementRequired\x88\x01\x01\x12\x19\n" +
+	"\bkeep_fds\x18Q \x03(\x05R\akeepFds\x12B\n" +
+	"\asecrets\x18R \x03(\v2(.proctor.v1.CollectorConfig.SecretsEntryR\asecrets\x12-\n" +
 	"\x04warn\x18Z \x01(\v2\x19.proctor.v1.UsageWarningsR\x04warn\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
 	"\r_max_restartsB\x19\n" +
@@ -9618,7 +9946,9 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x18_backoff_initial_secondsB\x18\n" +
 	"\x16_backoff_reset_secondsB\x17\n" +
 	"\x15_restart_on_unhealthyB\t\n" +
-	"\a_notify\"\xb2\x01\n" +
+	"\a_notifyB\x14\n" +
+	"\x12_no_new_privilegesB\x17\n" +
+	"\x15_confinement_required\"\xb2\x01\n" +
 	"\rUsageWarnings\x12%\n" +
 	"\x0ememory_percent\x18\x01 \x01(\x05R\rmemoryPercent\x12\x1f\n" +
 	"\vcpu_percent\x18\x02 \x01(\x05R\n" +
@@ -9689,7 +10019,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0ftimeout_seconds\x18\b \x01(\x01R\x0etimeoutSeconds\x12+\n" +
 	"\x11failure_threshold\x18\t \x01(\x05R\x10failureThreshold\x12+\n" +
 	"\x11success_threshold\x18\n" +
-	" \x01(\x05R\x10successThreshold\"\xc1\x06\n" +
+	" \x01(\x05R\x10successThreshold\"\xed\x06\n" +
 	"\x14ProcessManagerConfig\x12f\n" +
 	"\x12collector_binaries\x18\x01 \x03(\v27.proctor.v1.ProcessManagerConfig.CollectorBinariesEntryR\x11collectorBinaries\x12G\n" +
 	" default_graceful_timeout_seconds\x18\x02 \x01(\x01R\x1ddefaultGracefulTimeoutSeconds\x12A\n" +
@@ -9703,12 +10033,21 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\blog_path\x18\n" +
 	" \x01(\tR\alogPath\x12+\n" +
 	"\x11start_concurrency\x18\v \x01(\x05R\x10startConcurrency\x12\x1b\n" +
-	"\texit_with\x18\f \x01(\tR\bexitWith\x12#\n" +
+	"\texit_with\x18\f \x01(\tR\bexitWith\x12*\n" +
+	"\x04runs\x18\r \x01(\v2\x16.proctor.v1.RunsConfigR\x04runs\x12#\n" +
 	"\rcgroup_parent\x18( \x01(\tR\fcgroupParent\x12.\n" +
 	"\x13on_supervisor_death\x18) \x01(\tR\x11onSupervisorDeath\x1aD\n" +
 	"\x16CollectorBinariesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x01\n" +
+	"\n" +
+	"RunsConfig\x12*\n" +
+	"\x11max_per_collector\x18\x01 \x01(\x05R\x0fmaxPerCollector\x12\x1e\n" +
+	"\vmax_size_mb\x18\x02 \x01(\x05R\tmaxSizeMb\x12 \n" +
+	"\fmax_age_days\x18\x03 \x01(\x05R\n" +
+	"maxAgeDays\x12\x1f\n" +
+	"\vmax_crashes\x18\x04 \x01(\x05R\n" +
+	"maxCrashes\"\x95\x03\n" +
 	"\x06Config\x12I\n" +
 	"\x0fprocess_manager\x18\x01 \x01(\v2 .proctor.v1.ProcessManagerConfigR\x0eprocessManager\x12B\n" +
 	"\n" +
@@ -9721,7 +10060,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x05value:\x028\x01\x1aR\n" +
 	"\vGroupsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\x9e\x04\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.proctor.v1.GroupConfigR\x05value:\x028\x01\"\xcd\x04\n" +
 	"\x04Exit\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x12\n" +
@@ -9742,7 +10081,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x13system_time_seconds\x18\r \x01(\x01R\x11systemTimeSeconds\x12\"\n" +
 	"\rmax_rss_bytes\x18\x0e \x01(\x03R\vmaxRssBytes\x12\x1b\n" +
 	"\toom_kills\x18\x0f \x01(\x05R\boomKills\x12\x1c\n" +
-	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\x12*\n" +
+	"\tunhealthy\x18\x10 \x01(\tR\tunhealthy\x12-\n" +
+	"\aillness\x18( \x01(\x0e2\x13.proctor.v1.IllnessR\aillness\x12*\n" +
 	"\x11memory_peak_bytes\x18< \x01(\x03R\x0fmemoryPeakBytes\"\xab\x02\n" +
 	"\x06Totals\x12\x16\n" +
 	"\x06starts\x18\x01 \x01(\x04R\x06starts\x12\x1a\n" +
@@ -9755,7 +10095,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06faults\x18\b \x01(\x04R\x06faults\x12,\n" +
 	"\x12last_start_seconds\x18\t \x01(\x01R\x10lastStartSeconds\x12\x1c\n" +
 	"\tunhealthy\x18\n" +
-	" \x01(\x04R\tunhealthy\"\xcb\x05\n" +
+	" \x01(\x04R\tunhealthy\"\x83\x06\n" +
 	"\x0fCollectorStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12'\n" +
@@ -9776,7 +10116,9 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06totals\x18\x0f \x01(\v2\x12.proctor.v1.TotalsR\x06totals\x12=\n" +
 	"\fhealth_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\x12$\n" +
 	"\x04said\x18( \x01(\v2\x10.proctor.v1.SaidR\x04said\x12\x14\n" +
-	"\x05group\x18\x11 \x01(\tR\x05group\"\xfa\x01\n" +
+	"\x05group\x18\x11 \x01(\tR\x05group\x12 \n" +
+	"\vconfinement\x18F \x03(\tR\vconfinement\x12\x14\n" +
+	"\x05unmet\x18G \x03(\tR\x05unmet\"\xfa\x01\n" +
 	"\x04Said\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1c\n" +
 	"\treloading\x18\x02 \x01(\bR\treloading\x12\x1a\n" +
@@ -9905,15 +10247,14 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06health\x18\x02 \x01(\x0e2\x12.proctor.v1.HealthR\x06health\x12\x18\n" +
 	"\areasons\x18\x03 \x03(\tR\areasons\")\n" +
 	"\x17InspectCollectorRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x98\x02\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xf5\x01\n" +
 	"\x18InspectCollectorResponse\x123\n" +
 	"\x06status\x18\x01 \x01(\v2\x1b.proctor.v1.CollectorStatusR\x06status\x123\n" +
 	"\x06config\x18\x02 \x01(\v2\x1b.proctor.v1.CollectorConfigR\x06config\x12\x16\n" +
 	"\x06wanted\x18\x03 \x01(\bR\x06wanted\x12\x1a\n" +
 	"\bdeclared\x18\x04 \x01(\bR\bdeclared\x12#\n" +
 	"\rrestarts_left\x18\x05 \x01(\x05R\frestartsLeft\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail\x12!\n" +
-	"\funmet_limits\x18\x14 \x03(\tR\vunmetLimits\"K\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"K\n" +
 	"\x0fGetUsageRequest\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x12\n" +
 	"\x04full\x18\x02 \x01(\bR\x04full\x12\x12\n" +
@@ -10044,7 +10385,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x04last\x18\x02 \x01(\x05R\x04last\"F\n" +
 	"\x0fGetRunsResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
-	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xe4\x04\n" +
+	"\x04runs\x18\x02 \x03(\v2\x0f.proctor.v1.RunR\x04runs\"\xfe\x04\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12 \n" +
@@ -10068,7 +10409,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x05crash\x18\x11 \x01(\x04R\x05crash\x12\x1e\n" +
 	"\n" +
 	"unreadable\x18\x12 \x01(\tR\n" +
-	"unreadable\"$\n" +
+	"unreadable\x12\x18\n" +
+	"\abecause\x18\x13 \x01(\tR\abecause\"$\n" +
 	"\x12ListCrashesRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
 	"\x13ListCrashesResponse\x12+\n" +
@@ -10076,7 +10418,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0fGetCrashRequest\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\";\n" +
 	"\x10GetCrashResponse\x12'\n" +
-	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\x8b\x04\n" +
+	"\x05crash\x18\x01 \x01(\v2\x11.proctor.v1.CrashR\x05crash\"\xb4\x04\n" +
 	"\x05Crash\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x12\x0e\n" +
@@ -10094,7 +10436,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x04exit\x18\r \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12(\n" +
 	"\x04core\x18\x0e \x01(\v2\x14.proctor.v1.CoreDumpR\x04core\x12\x16\n" +
 	"\x06output\x18\x0f \x03(\tR\x06output\x120\n" +
-	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\"\x98\x01\n" +
+	"\x06others\x18\x10 \x03(\v2\x18.proctor.v1.OtherFailureR\x06others\x12'\n" +
+	"\x05usage\x18< \x03(\v2\x11.proctor.v1.UsageR\x05usage\"\x98\x01\n" +
 	"\n" +
 	"CrashedRun\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -10191,10 +10534,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x02to\x18\x02 \x01(\x0e2\x11.proctor.v1.StateR\x02to\x12\x10\n" +
 	"\x03pid\x18\x03 \x01(\rR\x03pid\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12=\n" +
-	"\fnext_restart\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vnextRestart\"J\n" +
+	"\fnext_restart\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vnextRestart\"d\n" +
 	"\x06Exited\x12$\n" +
 	"\x04exit\x18\x01 \x01(\v2\x10.proctor.v1.ExitR\x04exit\x12\x1a\n" +
-	"\bexpected\x18\x02 \x01(\bR\bexpected\"\xca\x01\n" +
+	"\bexpected\x18\x02 \x01(\bR\bexpected\x12\x18\n" +
+	"\abecause\x18\x03 \x01(\tR\abecause\"\xca\x01\n" +
 	"\x10RestartScheduled\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12#\n" +
 	"\rafter_seconds\x18\x02 \x01(\x01R\fafterSeconds\x12*\n" +
@@ -10306,7 +10650,14 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0eHEALTH_UNKNOWN\x10\x01\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x02\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x03\x12\x14\n" +
-	"\x10HEALTH_UNHEALTHY\x10\x04*\x80\x02\n" +
+	"\x10HEALTH_UNHEALTHY\x10\x04*\x83\x01\n" +
+	"\aIllness\x12\x17\n" +
+	"\x13ILLNESS_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rILLNESS_START\x10\x01\x12\x11\n" +
+	"\rILLNESS_PROBE\x10\x02\x12\x10\n" +
+	"\fILLNESS_HANG\x10\x03\x12\x13\n" +
+	"\x0fILLNESS_SILENCE\x10\x04\x12\x12\n" +
+	"\x0eILLNESS_MEMORY\x10\x05*\xd2\x02\n" +
 	"\x06RunEnd\x12\x17\n" +
 	"\x13RUN_END_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fRUN_END_RUNNING\x10\x01\x12\x10\n" +
@@ -10320,7 +10671,11 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x10RUN_END_OPERATOR\x10\t\x12\x16\n" +
 	"\x12RUN_END_SUPERVISOR\x10\n" +
 	"\x12\x13\n" +
-	"\x0fRUN_END_UNKNOWN\x10\v*r\n" +
+	"\x0fRUN_END_UNKNOWN\x10\v\x12\x11\n" +
+	"\rRUN_END_PROBE\x10\f\x12\x10\n" +
+	"\fRUN_END_HANG\x10\r\x12\x13\n" +
+	"\x0fRUN_END_SILENCE\x10\x0e\x12\x16\n" +
+	"\x12RUN_END_DEPENDENCY\x10\x0f*r\n" +
 	"\n" +
 	"RunTrigger\x12\x1b\n" +
 	"\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -10380,340 +10735,348 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 	return file_proctor_v1_proctor_proto_rawDescData
 }
 
-var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 124)
+var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 126)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
-	(RunEnd)(0),                      // 2: proctor.v1.RunEnd
-	(RunTrigger)(0),                  // 3: proctor.v1.RunTrigger
-	(Action)(0),                      // 4: proctor.v1.Action
-	(Stream)(0),                      // 5: proctor.v1.Stream
-	(*Error)(nil),                    // 6: proctor.v1.Error
-	(*Problem)(nil),                  // 7: proctor.v1.Problem
-	(*StringList)(nil),               // 8: proctor.v1.StringList
-	(*OutputConfig)(nil),             // 9: proctor.v1.OutputConfig
-	(*CollectorConfig)(nil),          // 10: proctor.v1.CollectorConfig
-	(*UsageWarnings)(nil),            // 11: proctor.v1.UsageWarnings
-	(*Activity)(nil),                 // 12: proctor.v1.Activity
-	(*StopStep)(nil),                 // 13: proctor.v1.StopStep
-	(*Dependency)(nil),               // 14: proctor.v1.Dependency
-	(*GroupConfig)(nil),              // 15: proctor.v1.GroupConfig
-	(*ResourceLimits)(nil),           // 16: proctor.v1.ResourceLimits
-	(*Probe)(nil),                    // 17: proctor.v1.Probe
-	(*ProcessManagerConfig)(nil),     // 18: proctor.v1.ProcessManagerConfig
-	(*Config)(nil),                   // 19: proctor.v1.Config
-	(*Exit)(nil),                     // 20: proctor.v1.Exit
-	(*Totals)(nil),                   // 21: proctor.v1.Totals
-	(*CollectorStatus)(nil),          // 22: proctor.v1.CollectorStatus
-	(*Said)(nil),                     // 23: proctor.v1.Said
-	(*GroupStatus)(nil),              // 24: proctor.v1.GroupStatus
-	(*StartCollectorRequest)(nil),    // 25: proctor.v1.StartCollectorRequest
-	(*StartCollectorResponse)(nil),   // 26: proctor.v1.StartCollectorResponse
-	(*StopCollectorRequest)(nil),     // 27: proctor.v1.StopCollectorRequest
-	(*StopCollectorResponse)(nil),    // 28: proctor.v1.StopCollectorResponse
-	(*RestartCollectorRequest)(nil),  // 29: proctor.v1.RestartCollectorRequest
-	(*RestartCollectorResponse)(nil), // 30: proctor.v1.RestartCollectorResponse
-	(*PauseCollectorRequest)(nil),    // 31: proctor.v1.PauseCollectorRequest
-	(*PauseCollectorResponse)(nil),   // 32: proctor.v1.PauseCollectorResponse
-	(*ResumeCollectorRequest)(nil),   // 33: proctor.v1.ResumeCollectorRequest
-	(*ResumeCollectorResponse)(nil),  // 34: proctor.v1.ResumeCollectorResponse
-	(*SignalCollectorRequest)(nil),   // 35: proctor.v1.SignalCollectorRequest
-	(*SignalCollectorResponse)(nil),  // 36: proctor.v1.SignalCollectorResponse
-	(*ReloadCollectorRequest)(nil),   // 37: proctor.v1.ReloadCollectorRequest
-	(*ReloadCollectorResponse)(nil),  // 38: proctor.v1.ReloadCollectorResponse
-	(*LimitCollectorRequest)(nil),    // 39: proctor.v1.LimitCollectorRequest
-	(*LimitCollectorResponse)(nil),   // 40: proctor.v1.LimitCollectorResponse
-	(*SendHeartbeatRequest)(nil),     // 41: proctor.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),    // 42: proctor.v1.SendHeartbeatResponse
-	(*RemoveCollectorRequest)(nil),   // 43: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 44: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 45: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 46: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 47: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 48: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 49: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 50: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 51: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 52: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 53: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 54: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 55: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 56: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 57: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 58: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 59: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 60: proctor.v1.InspectCollectorResponse
-	(*GetUsageRequest)(nil),          // 61: proctor.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),         // 62: proctor.v1.GetUsageResponse
-	(*CollectorUsage)(nil),           // 63: proctor.v1.CollectorUsage
-	(*GroupUsage)(nil),               // 64: proctor.v1.GroupUsage
-	(*Usage)(nil),                    // 65: proctor.v1.Usage
-	(*Pressure)(nil),                 // 66: proctor.v1.Pressure
-	(*UsageHigh)(nil),                // 67: proctor.v1.UsageHigh
-	(*UsageNormal)(nil),              // 68: proctor.v1.UsageNormal
-	(*GetSupervisorRequest)(nil),     // 69: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 70: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 71: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 72: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 73: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 74: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 75: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 76: proctor.v1.DescribeActorsResponse
-	(*GetRunsRequest)(nil),           // 77: proctor.v1.GetRunsRequest
-	(*GetRunsResponse)(nil),          // 78: proctor.v1.GetRunsResponse
-	(*Run)(nil),                      // 79: proctor.v1.Run
-	(*ListCrashesRequest)(nil),       // 80: proctor.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),      // 81: proctor.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),          // 82: proctor.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),         // 83: proctor.v1.GetCrashResponse
-	(*Crash)(nil),                    // 84: proctor.v1.Crash
-	(*CrashedRun)(nil),               // 85: proctor.v1.CrashedRun
-	(*CoreDump)(nil),                 // 86: proctor.v1.CoreDump
-	(*OtherFailure)(nil),             // 87: proctor.v1.OtherFailure
-	(*ApplyConfigRequest)(nil),       // 88: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 89: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 90: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 91: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 92: proctor.v1.Plan
-	(*Change)(nil),                   // 93: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 94: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 95: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 96: proctor.v1.Event
-	(*NotifyRefused)(nil),            // 97: proctor.v1.NotifyRefused
-	(*Reloaded)(nil),                 // 98: proctor.v1.Reloaded
-	(*HookFailed)(nil),               // 99: proctor.v1.HookFailed
-	(*Added)(nil),                    // 100: proctor.v1.Added
-	(*Removed)(nil),                  // 101: proctor.v1.Removed
-	(*StateChanged)(nil),             // 102: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 103: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 104: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 105: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 106: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 107: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 108: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 109: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 110: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 111: proctor.v1.Audited
-	(*OutputLost)(nil),               // 112: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 113: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 114: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 115: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 116: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 117: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 118: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 119: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 120: proctor.v1.LogGap
-	(*GroupRestarting)(nil),          // 121: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 122: proctor.v1.GroupEnded
-	nil,                              // 123: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 124: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 125: proctor.v1.Config.CollectorsEntry
-	nil,                              // 126: proctor.v1.Config.GroupsEntry
-	nil,                              // 127: proctor.v1.LimitCollectorRequest.LimitsEntry
-	nil,                              // 128: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 129: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 130: google.protobuf.Timestamp
+	(Illness)(0),                     // 2: proctor.v1.Illness
+	(RunEnd)(0),                      // 3: proctor.v1.RunEnd
+	(RunTrigger)(0),                  // 4: proctor.v1.RunTrigger
+	(Action)(0),                      // 5: proctor.v1.Action
+	(Stream)(0),                      // 6: proctor.v1.Stream
+	(*Error)(nil),                    // 7: proctor.v1.Error
+	(*Problem)(nil),                  // 8: proctor.v1.Problem
+	(*StringList)(nil),               // 9: proctor.v1.StringList
+	(*OutputConfig)(nil),             // 10: proctor.v1.OutputConfig
+	(*CollectorConfig)(nil),          // 11: proctor.v1.CollectorConfig
+	(*UsageWarnings)(nil),            // 12: proctor.v1.UsageWarnings
+	(*Activity)(nil),                 // 13: proctor.v1.Activity
+	(*StopStep)(nil),                 // 14: proctor.v1.StopStep
+	(*Dependency)(nil),               // 15: proctor.v1.Dependency
+	(*GroupConfig)(nil),              // 16: proctor.v1.GroupConfig
+	(*ResourceLimits)(nil),           // 17: proctor.v1.ResourceLimits
+	(*Probe)(nil),                    // 18: proctor.v1.Probe
+	(*ProcessManagerConfig)(nil),     // 19: proctor.v1.ProcessManagerConfig
+	(*RunsConfig)(nil),               // 20: proctor.v1.RunsConfig
+	(*Config)(nil),                   // 21: proctor.v1.Config
+	(*Exit)(nil),                     // 22: proctor.v1.Exit
+	(*Totals)(nil),                   // 23: proctor.v1.Totals
+	(*CollectorStatus)(nil),          // 24: proctor.v1.CollectorStatus
+	(*Said)(nil),                     // 25: proctor.v1.Said
+	(*GroupStatus)(nil),              // 26: proctor.v1.GroupStatus
+	(*StartCollectorRequest)(nil),    // 27: proctor.v1.StartCollectorRequest
+	(*StartCollectorResponse)(nil),   // 28: proctor.v1.StartCollectorResponse
+	(*StopCollectorRequest)(nil),     // 29: proctor.v1.StopCollectorRequest
+	(*StopCollectorResponse)(nil),    // 30: proctor.v1.StopCollectorResponse
+	(*RestartCollectorRequest)(nil),  // 31: proctor.v1.RestartCollectorRequest
+	(*RestartCollectorResponse)(nil), // 32: proctor.v1.RestartCollectorResponse
+	(*PauseCollectorRequest)(nil),    // 33: proctor.v1.PauseCollectorRequest
+	(*PauseCollectorResponse)(nil),   // 34: proctor.v1.PauseCollectorResponse
+	(*ResumeCollectorRequest)(nil),   // 35: proctor.v1.ResumeCollectorRequest
+	(*ResumeCollectorResponse)(nil),  // 36: proctor.v1.ResumeCollectorResponse
+	(*SignalCollectorRequest)(nil),   // 37: proctor.v1.SignalCollectorRequest
+	(*SignalCollectorResponse)(nil),  // 38: proctor.v1.SignalCollectorResponse
+	(*ReloadCollectorRequest)(nil),   // 39: proctor.v1.ReloadCollectorRequest
+	(*ReloadCollectorResponse)(nil),  // 40: proctor.v1.ReloadCollectorResponse
+	(*LimitCollectorRequest)(nil),    // 41: proctor.v1.LimitCollectorRequest
+	(*LimitCollectorResponse)(nil),   // 42: proctor.v1.LimitCollectorResponse
+	(*SendHeartbeatRequest)(nil),     // 43: proctor.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),    // 44: proctor.v1.SendHeartbeatResponse
+	(*RemoveCollectorRequest)(nil),   // 45: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 46: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 47: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 48: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 49: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 50: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 51: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 52: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 53: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 54: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 55: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 56: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 57: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 58: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 59: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 60: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 61: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 62: proctor.v1.InspectCollectorResponse
+	(*GetUsageRequest)(nil),          // 63: proctor.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),         // 64: proctor.v1.GetUsageResponse
+	(*CollectorUsage)(nil),           // 65: proctor.v1.CollectorUsage
+	(*GroupUsage)(nil),               // 66: proctor.v1.GroupUsage
+	(*Usage)(nil),                    // 67: proctor.v1.Usage
+	(*Pressure)(nil),                 // 68: proctor.v1.Pressure
+	(*UsageHigh)(nil),                // 69: proctor.v1.UsageHigh
+	(*UsageNormal)(nil),              // 70: proctor.v1.UsageNormal
+	(*GetSupervisorRequest)(nil),     // 71: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 72: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 73: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 74: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 75: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 76: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 77: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 78: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 79: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 80: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 81: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 82: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 83: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 84: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 85: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 86: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 87: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 88: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 89: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 90: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 91: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 92: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 93: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 94: proctor.v1.Plan
+	(*Change)(nil),                   // 95: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 96: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 97: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 98: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 99: proctor.v1.NotifyRefused
+	(*Reloaded)(nil),                 // 100: proctor.v1.Reloaded
+	(*HookFailed)(nil),               // 101: proctor.v1.HookFailed
+	(*Added)(nil),                    // 102: proctor.v1.Added
+	(*Removed)(nil),                  // 103: proctor.v1.Removed
+	(*StateChanged)(nil),             // 104: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 105: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 106: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 107: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 108: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 109: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 110: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 111: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 112: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 113: proctor.v1.Audited
+	(*OutputLost)(nil),               // 114: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 115: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 116: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 117: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 118: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 119: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 120: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 121: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 122: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 123: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 124: proctor.v1.GroupEnded
+	nil,                              // 125: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 126: proctor.v1.CollectorConfig.SecretsEntry
+	nil,                              // 127: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 128: proctor.v1.Config.CollectorsEntry
+	nil,                              // 129: proctor.v1.Config.GroupsEntry
+	nil,                              // 130: proctor.v1.LimitCollectorRequest.LimitsEntry
+	nil,                              // 131: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 132: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 133: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
-	7,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
-	8,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
-	8,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	123, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
-	9,   // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
-	8,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
-	16,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	17,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
-	17,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
-	17,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
-	14,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
-	14,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
-	12,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
-	13,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
-	11,  // 15: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
-	16,  // 16: proctor.v1.GroupConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
-	8,   // 17: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	124, // 18: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	9,   // 19: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	18,  // 20: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	125, // 21: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	126, // 22: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	130, // 23: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	0,   // 24: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	130, // 25: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	130, // 26: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	130, // 27: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	20,  // 28: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 29: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	21,  // 30: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	130, // 31: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	23,  // 32: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	130, // 33: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 34: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	130, // 35: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	10,  // 36: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	20,  // 37: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	127, // 38: proctor.v1.LimitCollectorRequest.limits:type_name -> proctor.v1.LimitCollectorRequest.LimitsEntry
-	16,  // 39: proctor.v1.LimitCollectorResponse.limits:type_name -> proctor.v1.ResourceLimits
-	49,  // 40: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	22,  // 41: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	22,  // 42: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	24,  // 43: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	56,  // 44: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 45: proctor.v1.Node.state:type_name -> proctor.v1.State
-	14,  // 46: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	14,  // 47: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	130, // 48: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	130, // 49: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	130, // 50: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 51: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	22,  // 52: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	10,  // 53: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	63,  // 54: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
-	64,  // 55: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
-	65,  // 56: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
-	65,  // 57: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
-	130, // 58: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
-	66,  // 59: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
-	66,  // 60: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
-	66,  // 61: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
-	130, // 62: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	71,  // 63: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	72,  // 64: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	73,  // 65: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 66: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	74,  // 67: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	79,  // 68: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	130, // 69: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	3,   // 70: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	2,   // 71: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	20,  // 72: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	130, // 73: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	84,  // 74: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	84,  // 75: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	130, // 76: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	130, // 77: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	85,  // 78: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	20,  // 79: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	86,  // 80: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	87,  // 81: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	130, // 82: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	130, // 83: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	19,  // 84: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	92,  // 85: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	92,  // 86: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	93,  // 87: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	4,   // 88: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	6,   // 89: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	130, // 90: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	96,  // 91: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	130, // 92: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	100, // 93: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	101, // 94: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	102, // 95: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	103, // 96: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	104, // 97: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	105, // 98: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	106, // 99: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	107, // 100: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	108, // 101: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	109, // 102: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	110, // 103: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	111, // 104: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	112, // 105: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	113, // 106: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	114, // 107: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	115, // 108: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	97,  // 109: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	98,  // 110: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
-	99,  // 111: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
-	67,  // 112: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
-	68,  // 113: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
-	121, // 114: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	122, // 115: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 116: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 117: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	130, // 118: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	20,  // 119: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	130, // 120: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	6,   // 121: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 122: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 123: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	130, // 124: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	130, // 125: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	5,   // 126: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	128, // 127: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	119, // 128: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	129, // 129: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	130, // 130: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	5,   // 131: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	120, // 132: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	6,   // 133: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	116, // 134: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	10,  // 135: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	15,  // 136: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	116, // 137: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	116, // 138: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	25,  // 139: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	27,  // 140: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	29,  // 141: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	31,  // 142: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	33,  // 143: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	35,  // 144: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	37,  // 145: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
-	39,  // 146: proctor.v1.ProctorService.LimitCollector:input_type -> proctor.v1.LimitCollectorRequest
-	41,  // 147: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
-	43,  // 148: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	45,  // 149: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	47,  // 150: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	50,  // 151: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	52,  // 152: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	57,  // 153: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	54,  // 154: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	59,  // 155: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	61,  // 156: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
-	69,  // 157: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	75,  // 158: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	77,  // 159: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	80,  // 160: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	82,  // 161: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	88,  // 162: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	90,  // 163: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	94,  // 164: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	117, // 165: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	26,  // 166: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	28,  // 167: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	30,  // 168: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	32,  // 169: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	34,  // 170: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	36,  // 171: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	38,  // 172: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
-	40,  // 173: proctor.v1.ProctorService.LimitCollector:output_type -> proctor.v1.LimitCollectorResponse
-	42,  // 174: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
-	44,  // 175: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	46,  // 176: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	48,  // 177: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	51,  // 178: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	53,  // 179: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	58,  // 180: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	55,  // 181: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	60,  // 182: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	62,  // 183: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
-	70,  // 184: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	76,  // 185: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	78,  // 186: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	81,  // 187: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	83,  // 188: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	89,  // 189: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	91,  // 190: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	95,  // 191: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	118, // 192: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	166, // [166:193] is the sub-list for method output_type
-	139, // [139:166] is the sub-list for method input_type
-	139, // [139:139] is the sub-list for extension type_name
-	139, // [139:139] is the sub-list for extension extendee
-	0,   // [0:139] is the sub-list for field type_name
+	8,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
+	9,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
+	9,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
+	125, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	10,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
+	9,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
+	17,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	18,  // 8: proctor.v1.CollectorConfig.liveness:type_name -> proctor.v1.Probe
+	18,  // 9: proctor.v1.CollectorConfig.readiness_probe:type_name -> proctor.v1.Probe
+	18,  // 10: proctor.v1.CollectorConfig.startup_probe:type_name -> proctor.v1.Probe
+	15,  // 11: proctor.v1.CollectorConfig.requires:type_name -> proctor.v1.Dependency
+	15,  // 12: proctor.v1.CollectorConfig.after:type_name -> proctor.v1.Dependency
+	13,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
+	14,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
+	9,   // 15: proctor.v1.CollectorConfig.capabilities:type_name -> proctor.v1.StringList
+	126, // 16: proctor.v1.CollectorConfig.secrets:type_name -> proctor.v1.CollectorConfig.SecretsEntry
+	12,  // 17: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
+	17,  // 18: proctor.v1.GroupConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	9,   // 19: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	127, // 20: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	10,  // 21: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	20,  // 22: proctor.v1.ProcessManagerConfig.runs:type_name -> proctor.v1.RunsConfig
+	19,  // 23: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	128, // 24: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	129, // 25: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	133, // 26: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	2,   // 27: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
+	0,   // 28: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	133, // 29: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	133, // 30: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	133, // 31: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	22,  // 32: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 33: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	23,  // 34: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	133, // 35: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	25,  // 36: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	133, // 37: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 38: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	133, // 39: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	11,  // 40: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	22,  // 41: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	130, // 42: proctor.v1.LimitCollectorRequest.limits:type_name -> proctor.v1.LimitCollectorRequest.LimitsEntry
+	17,  // 43: proctor.v1.LimitCollectorResponse.limits:type_name -> proctor.v1.ResourceLimits
+	51,  // 44: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	24,  // 45: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	24,  // 46: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	26,  // 47: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	58,  // 48: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 49: proctor.v1.Node.state:type_name -> proctor.v1.State
+	15,  // 50: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	15,  // 51: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	133, // 52: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	133, // 53: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	133, // 54: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 55: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	24,  // 56: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	11,  // 57: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	65,  // 58: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
+	66,  // 59: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
+	67,  // 60: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
+	67,  // 61: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
+	133, // 62: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	68,  // 63: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
+	68,  // 64: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
+	68,  // 65: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
+	133, // 66: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	73,  // 67: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	74,  // 68: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	75,  // 69: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 70: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	76,  // 71: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	81,  // 72: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	133, // 73: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	4,   // 74: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	3,   // 75: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	22,  // 76: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	133, // 77: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	86,  // 78: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	86,  // 79: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	133, // 80: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	133, // 81: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	87,  // 82: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	22,  // 83: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	88,  // 84: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	89,  // 85: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	67,  // 86: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
+	133, // 87: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	133, // 88: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	21,  // 89: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	94,  // 90: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	94,  // 91: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	95,  // 92: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	5,   // 93: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	7,   // 94: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	133, // 95: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	98,  // 96: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	133, // 97: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	102, // 98: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	103, // 99: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	104, // 100: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	105, // 101: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	106, // 102: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	107, // 103: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	108, // 104: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	109, // 105: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	110, // 106: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	111, // 107: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	112, // 108: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	113, // 109: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	114, // 110: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	115, // 111: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	116, // 112: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	117, // 113: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	99,  // 114: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	100, // 115: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
+	101, // 116: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
+	69,  // 117: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
+	70,  // 118: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
+	123, // 119: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	124, // 120: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 121: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 122: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	133, // 123: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	22,  // 124: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	133, // 125: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	7,   // 126: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 127: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 128: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	133, // 129: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	133, // 130: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	6,   // 131: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	131, // 132: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	121, // 133: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	132, // 134: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	133, // 135: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	6,   // 136: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	122, // 137: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	7,   // 138: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	118, // 139: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	11,  // 140: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	16,  // 141: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	118, // 142: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	118, // 143: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	27,  // 144: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	29,  // 145: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	31,  // 146: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	33,  // 147: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	35,  // 148: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	37,  // 149: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	39,  // 150: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
+	41,  // 151: proctor.v1.ProctorService.LimitCollector:input_type -> proctor.v1.LimitCollectorRequest
+	43,  // 152: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
+	45,  // 153: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	47,  // 154: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	49,  // 155: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	52,  // 156: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	54,  // 157: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	59,  // 158: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	56,  // 159: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	61,  // 160: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	63,  // 161: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
+	71,  // 162: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	77,  // 163: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	79,  // 164: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	82,  // 165: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	84,  // 166: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	90,  // 167: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	92,  // 168: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	96,  // 169: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	119, // 170: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	28,  // 171: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	30,  // 172: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	32,  // 173: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	34,  // 174: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	36,  // 175: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	38,  // 176: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	40,  // 177: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
+	42,  // 178: proctor.v1.ProctorService.LimitCollector:output_type -> proctor.v1.LimitCollectorResponse
+	44,  // 179: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
+	46,  // 180: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	48,  // 181: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	50,  // 182: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	53,  // 183: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	55,  // 184: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	60,  // 185: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	57,  // 186: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	62,  // 187: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	64,  // 188: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
+	72,  // 189: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	78,  // 190: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	80,  // 191: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	83,  // 192: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	85,  // 193: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	91,  // 194: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	93,  // 195: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	97,  // 196: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	120, // 197: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	171, // [171:198] is the sub-list for method output_type
+	144, // [144:171] is the sub-list for method input_type
+	144, // [144:144] is the sub-list for extension type_name
+	144, // [144:144] is the sub-list for extension extendee
+	0,   // [0:144] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -10726,8 +11089,8 @@ func file_proctor_v1_proctor_proto_init() {
 	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[9].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[10].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[59].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[90].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[60].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[91].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -10752,7 +11115,7 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
-	file_proctor_v1_proctor_proto_msgTypes[113].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[114].OneofWrappers = []any{
 		(*LogRecord_Text)(nil),
 		(*LogRecord_Bytes)(nil),
 		(*LogRecord_Gap)(nil),
@@ -10763,8 +11126,8 @@ func file_proctor_v1_proctor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   124,
+			NumEnums:      7,
+			NumMessages:   126,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
