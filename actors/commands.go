@@ -112,6 +112,14 @@ func (c Commands) ReloadCollector(ctx context.Context, id string) error {
 	return err
 }
 
+// Limit changes limits of a collector, or of all in a group, also while it runs:
+// values by the names that they have in a file, config.NoLimit to lift one. They
+// last until its configuration is changed by a reload. The reply says which are not
+// in force.
+func (c Commands) Limit(ctx context.Context, id string, limits map[string]string) (messages.LimitReply, error) {
+	return request(ctx, c.Ask, messages.LimitCollector{ID: id, Limits: limits})
+}
+
 // Heartbeat is a sign of life of a running collector, with what it does in its
 // own words, or "". After the first one more are expected, as often as the
 // interval of health checks says.

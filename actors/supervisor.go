@@ -227,7 +227,7 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	s := &Supervisor{done: make(chan struct{}), release: func() error { return nil }}
 	s.Commands, s.source, s.capture, s.runs = Commands{s}, o.source, o.capture, o.runs
 	if o.host == nil {
-		host, err := platform.New(platform.Options{Guardian: true})
+		host, err := platform.New(platform.Options{Guardian: cfg.ProcessManager.EndsWithSupervisor(), CgroupParent: cfg.ProcessManager.CgroupParent})
 		if err != nil {
 			return nil, &messages.Error{Op: "supervise", Kind: messages.IO, Err: err}
 		}

@@ -151,7 +151,7 @@ the other commands are given to the one that runs.
 	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "change", Title: "Change:"}, &cobra.Group{ID: "own", Title: "The supervisor:"})
 	for group, commands := range map[string][]*cobra.Command{
 		"look":   {a.statusCommand(), a.healthCommand(), a.logsCommand(), a.eventsCommand(), a.inspectCommand(), a.graphCommand(), a.whyCommand(), a.crashesCommand(), a.waitCommand(), a.isActiveCommand(), a.isFailedCommand()},
-		"change": {a.startCommand(), a.stopCommand(), a.restartCommand(), a.tryRestartCommand(), a.pauseCommand(), a.resumeCommand(), a.signalCommand(), a.heartbeatCommand(), a.resetCommand(), a.removeCommand()},
+		"change": {a.startCommand(), a.stopCommand(), a.restartCommand(), a.tryRestartCommand(), a.pauseCommand(), a.resumeCommand(), a.signalCommand(), a.limitCommand(), a.heartbeatCommand(), a.resetCommand(), a.removeCommand()},
 		"own":    {runCommand(), a.reloadCommand(), a.shutdownCommand(), configCommand(), doctorCommand()},
 	} {
 		for _, c := range commands {

@@ -266,7 +266,10 @@ func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Confi
 	signal.Notify(signals, watched...)
 	defer signal.Stop(signals)
 
-	host, err := platform.New(platform.Options{Exclusive: true, Guardian: true})
+	host, err := platform.New(platform.Options{Exclusive: true, Guardian: cfg.ProcessManager.EndsWithSupervisor(), CgroupParent: cfg.ProcessManager.CgroupParent})
+	if err != nil && cfg.ProcessManager.CgroupParent != "" {
+		return &messages.Error{Op: "run", Kind: messages.InvalidConfig, Text: "process_manager.cgroup_parent has to be a directory of a cgroup v2 hierarchy that Proctor may write to", Err: err}
+	}
 	if err != nil {
 		return failed{fmt.Errorf("processes cannot be started on this system: %w", err)}
 	}

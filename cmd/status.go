@@ -258,6 +258,7 @@ func (c *call) describe(i messages.Inspection, u messages.Usage) string {
 	for _, used := range usageLines(u) {
 		line(used[0], used[1])
 	}
+	line("Limits", strings.Join(i.Config.ResourceLimits.Settings(), ", "))
 	health := i.Health.String()
 	if len(i.HealthReasons) > 0 {
 		health += ": " + strings.Join(i.HealthReasons, "; ")

@@ -154,6 +154,8 @@ type collector struct {
 
 	activity *activity // of this incarnation; nil: it is not looked at
 
+	limiting limiting
+
 	said       messages.Said // by this incarnation
 	confined   []string      // what confines it
 	unmet      []string      // and what does not, though it was to
@@ -224,6 +226,12 @@ func (c *collector) Receive(ctx actor.Context) {
 		c.signal(ctx, m)
 	case messages.ReloadProcess:
 		c.command(ctx, order{token: m.Token, event: lifecycle.Reload})
+	case messages.LimitProcess:
+		c.limit(ctx, m)
+	case limited:
+		c.limited(ctx, m)
+	case messages.CondemnProcess:
+		c.condemn(ctx, m)
 	case messages.BeatProcess:
 		c.hearBeat(ctx, m)
 	case news:
@@ -374,7 +382,7 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	switch n.Kind {
 	case platform.Spawned:
 		c.pid, c.startedAt = n.PID, time.Now()
-		c.confined, c.unmet = n.InForce, n.Unmet
+		c.confined = n.InForce
 		if meter := c.options.Meter; meter != nil {
 			meter.Began(c.id, c.incarnation, c.process, c.startedAt)
 		}
@@ -385,9 +393,8 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 			tell(Launch{ID: c.id, Incarnation: c.incarnation, PID: c.pid, At: c.startedAt, Binary: n.Path, Config: *c.launching})
 		}
 		c.launching = nil
-		for _, limit := range n.Unmet {
-			ctx.Logger().Warn("a limit, or what was to confine it, is not in force", "collector", c.id, "pid", c.pid, "limit", limit)
-		}
+		c.notInForce(ctx, n.Unmet)
+		c.nextLimit(ctx)
 		if c.readiness == config.ReadyExec && (c.around == nil || len(c.around.config.PostStart) == 0) {
 			c.handle(ctx, lifecycle.Spawned)
 			return
@@ -476,6 +483,7 @@ func (c *collector) conclude(e *messages.Exit) {
 	c.exit, c.ended = e, true
 	c.confined, c.unmet = nil, nil
 	c.disarmStep()
+	c.unlimited()
 	if c.reload != nil {
 		c.endReload(&messages.Error{Kind: messages.InvalidState, State: c.state.Public(), Text: "it ended before it had reloaded"})
 	}
@@ -673,6 +681,7 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 		Stderr:     c.options.Stderr,
 		StopSignal: stop,
 		Limits:     limits(cfg.ResourceLimits),
+		Within:     within(m.Within),
 		As:         platform.Identity{User: cfg.User, Group: cfg.UnixGroup, Groups: cfg.SupplementaryGroups},
 	}
 	confine(&spec, cfg)
@@ -713,23 +722,6 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	}
 	c.process = c.options.Host.Start(spec, c.listener(ctx))
 	return nil
-}
-
-// limits turns settings, which are in MiB, into what a host understands.
-func limits(l config.ResourceLimits) platform.Limits {
-	bytes := func(mib int) int64 {
-		if mib == config.None {
-			return -1
-		}
-		return int64(mib) << 20
-	}
-	return platform.Limits{
-		CPUPercent: l.CPUPercent, CPUWeight: l.CPUWeight,
-		MemoryMax: bytes(l.MemoryMaxMB), MemoryHigh: bytes(l.MemoryHighMB), SwapMax: bytes(l.SwapMaxMB),
-		TasksMax: l.TasksMax, OpenFiles: l.OpenFiles, Core: bytes(l.CoreMB),
-		Nice: l.Nice, OOMScoreAdjust: l.OOMScoreAdjust, CPUs: l.CPUAffinity,
-		Required: l.Required,
-	}
 }
 
 // listener passes what the host says of this incarnation on to this actor,
@@ -818,7 +810,7 @@ func (c *collector) answer(o order, err *messages.Error) {
 // flush tells the supervisor what has changed, and then what became of its
 // orders: who is answered finds things the way the answer says.
 func (c *collector) flush(ctx actor.Context) {
-	if now := c.snapshot(); c.ended || len(c.facts) > 0 || now.State != c.reported.State || now.PID != c.reported.PID || now.Alive != c.reported.Alive || now.Checked != c.reported.Checked || now.Health != c.reported.Health || now.HealthReason != c.reported.HealthReason || now.Said != c.reported.Said {
+	if now := c.snapshot(); c.ended || len(c.facts) > 0 || now.State != c.reported.State || now.PID != c.reported.PID || now.Alive != c.reported.Alive || now.Checked != c.reported.Checked || now.Health != c.reported.Health || now.HealthReason != c.reported.HealthReason || now.Said != c.reported.Said || !slices.Equal(now.Unmet, c.reported.Unmet) {
 		c.report(ctx)
 	}
 	for _, a := range c.answers {

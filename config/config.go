@@ -73,6 +73,15 @@ type ProcessManager struct {
 	// top of a file). Empty: DefaultStateDir.
 	StateDir string
 
+	// CgroupParent is the directory of a cgroup v2 hierarchy in which Proctor makes
+	// the groups of its collectors, on Linux. Empty: the group that it is in itself,
+	// if that is its to divide. NoCgroup: it makes none.
+	CgroupParent string
+
+	// OnSupervisorDeath says what becomes of collectors when the supervisor dies
+	// without having ended them. Empty: Kill, the only thing there is.
+	OnSupervisorDeath OnDeath
+
 	// Output is what becomes of what collectors write, where they do not say
 	// otherwise ([output]).
 	Output Output
@@ -83,6 +92,20 @@ type ProcessManager struct {
 
 	// Runs bounds the records of runs and the reports of crashes ([runs]).
 	Runs Runs
+}
+
+// NoCgroup is the ProcessManager.CgroupParent of a supervisor that uses no cgroups.
+const NoCgroup = "none"
+
+// OnDeath says what becomes of collectors whose supervisor has died.
+type OnDeath string
+
+// Kill is the only OnDeath there is: they and all that they have started are ended.
+const Kill OnDeath = "kill"
+
+// EndsWithSupervisor reports whether collectors are ended when the supervisor dies.
+func (pm ProcessManager) EndsWithSupervisor() bool {
+	return pm.OnSupervisorDeath == "" || pm.OnSupervisorDeath == Kill
 }
 
 // Runs bounds what is kept of what has been. Zero is the default of each.

@@ -89,6 +89,9 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	if c.CanReload() || c.hooked() {
 		fill(&c.HookTimeout, DefaultHookTimeout)
 	}
+	if c.ResourceLimits.MemorySoftMB > 0 {
+		fill(&c.ResourceLimits.MemorySoft, DefaultMemorySoft)
+	}
 	if c.Warn.Set() {
 		fill(&c.Warn.For, DefaultWarningTime)
 	}

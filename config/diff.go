@@ -41,11 +41,12 @@ var inPlace = []string{
 	"AutoRestart", "Restart", "MaxRestarts", "RestartWindow", "BackoffInitial", "BackoffMax", "BackoffReset",
 	"GracefulTimeout", "ForceTimeout", "Autostart", "Kind", "SuccessExitCodes", "NoRestartExitCodes", "RetryFailedAfter",
 	"Group", "Significant", "Requires", "Wants", "After", "Warn",
+	"ResourceLimits",
 }
 
 // onceOnly are the settings of the process manager that are used when it is
 // started, and not again.
-var onceOnly = []string{"state_dir", "log_path", "runs"}
+var onceOnly = []string{"state_dir", "log_path", "cgroup_parent", "on_supervisor_death", "runs"}
 
 // secret are the fields whose values are not shown.
 var secret = []string{"Args", "Env"}
@@ -165,6 +166,9 @@ func show(value any) string {
 
 // keyOf is the name that a field has in a file.
 func keyOf(field reflect.StructField) string {
+	if field.Name == "Required" { // of ResourceLimits
+		return keyRequired
+	}
 	var b strings.Builder
 	runes := []rune(field.Name)
 	for i, r := range runes {

@@ -28,7 +28,7 @@ graceful_timeout_seconds: 30 s → 1.5 s (in place: true)`
 	}
 }
 
-func TestWhatIsWarnedOfChangesInPlaceAndTheLimitsDoNot(t *testing.T) {
+func TestLimitsAndWhatIsWarnedOfChangeInPlace(t *testing.T) {
 	before := Collector{ResourceLimits: ResourceLimits{CPUPercent: 50, MemoryMaxMB: 100}, Warn: Warnings{CPUPercent: 20}}.WithDefaults("web", ProcessManager{})
 	after := before
 	after.Warn.CPUPercent, after.Warn.For = 40, None
@@ -37,7 +37,7 @@ func TestWhatIsWarnedOfChangesInPlaceAndTheLimitsDoNot(t *testing.T) {
 	for _, d := range Diff(before, after, ProcessManager{}, ProcessManager{}) {
 		got = append(got, fmt.Sprintf("%v (in place: %v)", d, d.InPlace))
 	}
-	want := "resource_limits.cpu_percent: 50 → 60 (in place: false), warn.cpu_percent: 20 → 40 (in place: true), warn.for_seconds: 60 s → 0 s (in place: true)"
+	want := "resource_limits.cpu_percent: 50 → 60 (in place: true), warn.cpu_percent: 20 → 40 (in place: true), warn.for_seconds: 60 s → 0 s (in place: true)"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("%s\nwant\n%s", strings.Join(got, ", "), want)
 	}

@@ -30,6 +30,10 @@ type Group struct {
 
 	// Significant makes its own end by AutoShutdown count for its parent's.
 	Significant bool
+
+	// ResourceLimits are what all its members, and those of the groups within it, may
+	// use together. What is a limit of each process is none of a group.
+	ResourceLimits ResourceLimits
 }
 
 // Strategy says which children of a group are restarted when one of them is.

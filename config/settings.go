@@ -20,12 +20,9 @@ func settings(table reflect.Value) map[string]any {
 		if key == "rate_limit" {
 			key = "rate_limit_lines_per_second"
 		}
-		switch field := table.Field(i); {
-		case key == "nice", key == "oom_score_adjust": // where -1 is a number like others
-			all[key] = field.Interface()
-			continue
-		case field.Kind() == reflect.Struct && field.IsZero(), // no probe, no limits
-			key == "capabilities" && field.IsNil(): // which an empty list is not
+		field := table.Field(i)
+		if field.Kind() == reflect.Struct && field.IsZero() || // no probe, no limits
+			key == "capabilities" && field.IsNil() { // which an empty list is not
 			continue
 		}
 		if value, ok := setting(table.Field(i)); ok {
@@ -51,6 +48,8 @@ func setting(value reflect.Value) (any, bool) {
 		return sequence, true
 	case Switch:
 		return v == On, v != Unsaid
+	case ResourceLimits:
+		return v.Table(), true
 	}
 	switch value.Kind() {
 	case reflect.Struct:

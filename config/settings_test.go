@@ -25,7 +25,7 @@ func TestSettingsAreWrittenAsInAFile(t *testing.T) {
 	if output["rate_limit_lines_per_second"] != int64(5) || output["lossless"] != true || output["max_size_mb"] != int64(DefaultMaxSizeMB) {
 		t.Errorf("%v", output)
 	}
-	if limits["memory_max_mb"] != int64(64) || limits["nice"] != -1 {
+	if limits["memory_max_mb"] != int64(64) || limits["nice"] != int64(-1) || len(limits) != 2 {
 		t.Errorf("%v", limits)
 	}
 	if _, there := all["liveness"]; there {

@@ -138,6 +138,11 @@ func (f *findings) processManager(pm ProcessManager) {
 		}
 		f.noNUL(key, pm.CollectorBinaries[typ])
 	}
+	f.noNUL(key("cgroup_parent"), pm.CgroupParent)
+	if dir := pm.CgroupParent; dir != "" && dir != NoCgroup && !strings.HasPrefix(dir, "/") {
+		f.add(key("cgroup_parent"), dir, quote(dir)+" is not an absolute path", `write the whole path, as in "/sys/fs/cgroup/proctor"`)
+	}
+	oneOf(f, key("on_supervisor_death"), pm.OnSupervisorDeath, "something that can become of collectors", Kill)
 	if n := pm.StartConcurrency; n < 0 {
 		f.add(key("start_concurrency"), strconv.Itoa(n), fmt.Sprintf("%d is negative", n), "use a whole number; 0 sets no limit")
 	}
@@ -229,7 +234,7 @@ func (f *findings) collector(id string, c Collector, pm ProcessManager) {
 	f.time(key("graceful_timeout_seconds"), c.GracefulTimeout)
 	f.time(key("force_timeout_seconds"), c.ForceTimeout)
 	f.backoff(key, c)
-	f.limits(key, c.ResourceLimits)
+	f.limits(key, c.ResourceLimits, false)
 	f.confinement(key, c)
 	f.warnings(key, c)
 

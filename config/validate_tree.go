@@ -26,6 +26,7 @@ func (f *findings) groups(c Config) {
 			f.add(key("max_restarts"), strconv.Itoa(n), fmt.Sprintf("%d is too many", n), fmt.Sprintf("use at most %d", math.MaxInt32))
 		}
 		f.time(key("restart_window_seconds"), g.RestartWindow, Forever)
+		f.limits(func(parts ...string) string { return Key(append([]string{"groups", name}, parts...)...) }, g.ResourceLimits, true)
 		f.groupExists(c, key("parent"), g.Parent)
 		f.significance(c, Key("groups", name), g.Parent, g.Significant)
 		f.ancestry(c, name)

@@ -18,6 +18,33 @@ type RunProcess struct {
 
 	// Manager are the settings that its binary is found by.
 	Manager config.ProcessManager
+
+	// Within are the groups that it is in, the outermost first.
+	Within []GroupLimits
+}
+
+// GroupLimits are what the members of a group, and of those within it, may use
+// together.
+type GroupLimits struct {
+	Name   string
+	Limits config.ResourceLimits
+}
+
+// LimitProcess puts other limits in force while the process runs. The outcome says
+// which are not. One that comes while the process is in the making is carried out
+// when it is there; without a process there is nothing to do.
+type LimitProcess struct {
+	Token  uint64
+	Limits config.ResourceLimits
+	Within []GroupLimits
+}
+
+// CondemnProcess has a process that is up ended because it does not work, as a
+// failing probe would: Reason says why. There is no outcome.
+type CondemnProcess struct {
+	Incarnation uint64 // the process that is meant
+	Reason      string
+	Illness     Illness // of what kind that is
 }
 
 // EndProcess ends the process, if there is one. The outcome comes when it is
@@ -58,6 +85,9 @@ type Outcome struct {
 	Err   *Error // nil: done; its Op and ID are the supervisor's to fill in
 	PID   int
 	Exit  *Exit // of EndProcess: how the last process ended; nil if there never was one
+
+	// Unmet says of LimitProcess which limits are not in force, and why.
+	Unmet []string
 }
 
 // A Report is what a child tells its parent, unasked, whenever anything that

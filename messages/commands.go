@@ -64,6 +64,16 @@ type (
 	// says so; else when it has been told to.
 	ReloadCollector struct{ ID string }
 
+	// LimitCollector changes limits of a collector, also while it runs. They last
+	// until its configuration is changed by a reload.
+	LimitCollector struct {
+		ID string
+
+		// Limits are values by the names that they have in a file
+		// (config.ResourceLimits.Set); config.NoLimit lifts a limit. Others stay.
+		Limits map[string]string
+	}
+
 	// SendHeartbeat is a sign of life of a running collector, as READY=1 or
 	// WATCHDOG=1 would be. After the first one more are expected.
 	SendHeartbeat struct {
@@ -156,6 +166,14 @@ type (
 
 	// ReloadReply says that it has read its configuration again.
 	ReloadReply struct{ ID string }
+
+	// LimitReply says what its limits are from now on. Unmet says which of them are
+	// not in force, and why.
+	LimitReply struct {
+		ID     string
+		Limits config.ResourceLimits
+		Unmet  []string
+	}
 
 	// HeartbeatReply says that it was heard.
 	HeartbeatReply struct{ ID string }
@@ -254,6 +272,7 @@ func (PauseCollector) answeredBy(PauseReply)     {}
 func (ResumeCollector) answeredBy(ResumeReply)   {}
 func (SignalCollector) answeredBy(SignalReply)   {}
 func (ReloadCollector) answeredBy(ReloadReply)   {}
+func (LimitCollector) answeredBy(LimitReply)     {}
 func (SendHeartbeat) answeredBy(HeartbeatReply)  {}
 func (RemoveCollector) answeredBy(RemoveReply)   {}
 func (ResetCollector) answeredBy(ResetReply)     {}
@@ -274,7 +293,7 @@ func (Unsubscribe) answeredBy(SubscribeReply)    {}
 // Changes reports whether a command changes something, or only asks.
 func Changes(command any) bool {
 	switch c := command.(type) {
-	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, ReloadCollector, RemoveCollector, ResetCollector, Shutdown:
+	case StartCollector, StopCollector, RestartCollector, PauseCollector, ResumeCollector, SignalCollector, ReloadCollector, LimitCollector, RemoveCollector, ResetCollector, Shutdown:
 		return true
 	case ApplyConfig:
 		return !c.DryRun
@@ -302,6 +321,8 @@ func Subject(command any) (op, id string) {
 		return "signal", c.ID
 	case ReloadCollector:
 		return "reload", c.ID
+	case LimitCollector:
+		return "limit", c.ID
 	case SendHeartbeat:
 		return "heartbeat", c.ID
 	case RemoveCollector:

@@ -81,7 +81,7 @@ func TestStatesAndHealthsAreTheirWords(t *testing.T) {
 
 func TestEveryCommandHasASubject(t *testing.T) {
 	for _, command := range []any{
-		StartCollector{}, StopCollector{}, RestartCollector{}, PauseCollector{}, ResumeCollector{}, SignalCollector{}, ReloadCollector{}, SendHeartbeat{}, RemoveCollector{}, ResetCollector{},
+		StartCollector{}, StopCollector{}, RestartCollector{}, PauseCollector{}, ResumeCollector{}, SignalCollector{}, ReloadCollector{}, LimitCollector{}, SendHeartbeat{}, RemoveCollector{}, ResetCollector{},
 		Shutdown{}, GetStatus{}, ListCollectors{}, CheckHealth{}, InspectCollector{}, GetSupervisor{}, DescribeActors{},
 		ApplyConfig{}, ReloadConfig{}, RecordDenial{}, Subscribe{}, Unsubscribe{},
 	} {

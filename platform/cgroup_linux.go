@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,11 +29,21 @@ type cgroupTree struct {
 	parent      string // the directory that it is in
 	dir         int    // it, open
 	controllers map[string]bool
+
+	mu     sync.Mutex
+	groups map[string]*groupState // by path below the host's group
+}
+
+// groupState is what has been done to one of the groups that leaves are in.
+type groupState struct {
+	limits  Limits // what is wanted of it
+	missing []string
 }
 
 const (
 	groupPrefix = "proctor."           // of the groups of hosts
 	selfPrefix  = "proctor-supervisor" // of the groups that programs move to themselves
+	levelPrefix = "g-"                 // of the groups that leaves are in
 )
 
 // An errNoCgroups says why a host has to do without cgroups.
@@ -53,7 +64,7 @@ func openCgroups(parent, nonce string) (*cgroupTree, error) {
 		return nil, err
 	}
 	removeStale(parent)
-	t := &cgroupTree{name: groupPrefix + nonce, parent: parent, controllers: map[string]bool{}}
+	t := &cgroupTree{name: groupPrefix + nonce, parent: parent, controllers: map[string]bool{}, groups: map[string]*groupState{}}
 	if err := unix.Mkdir(t.path(), 0o755); err != nil {
 		return nil, errNoCgroups(fmt.Sprintf("no group can be made in %s: %v", parent, err))
 	}
@@ -274,6 +285,49 @@ func leafName(label string, seq uint64) string {
 	return "c-" + label + "." + strconv.FormatUint(seq, 10)
 }
 
+// place makes the groups that a process belongs to, as far as they are not there,
+// puts their limits in force, and returns where its leaf is to be: an empty path, or
+// one that ends in a slash. Missing are limits that are not in force, and lacking
+// those of them that have to be.
+func (t *cgroupTree) place(within []Group) (path string, missing, lacking []string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range within {
+		g := &within[i]
+		path += levelPrefix + g.Name
+		state := t.groups[path]
+		if state == nil {
+			if err := unix.Mkdirat(t.dir, path, 0o755); err != nil && err != unix.EEXIST {
+				return "", nil, nil, fmt.Errorf("make the group %s/%s: %w", t.path(), path, err)
+			}
+			for _, c := range wantedControllers {
+				if t.controllers[c] {
+					_ = t.write(path+"/cgroup.subtree_control", "+"+c) // a limit that needs it says so
+				}
+			}
+			state = &groupState{}
+			t.groups[path] = state
+		}
+		if !sameLimits(&state.limits, &g.Limits) || len(state.missing) > 0 {
+			before := state.limits
+			if len(state.missing) > 0 {
+				before = Limits{}
+			}
+			state.missing = nil
+			for _, m := range t.setTree(path, &before, &g.Limits) {
+				state.missing = append(state.missing, ofGroup+g.Name+": "+m)
+			}
+			state.limits = g.Limits
+		}
+		missing = append(missing, state.missing...)
+		if g.Limits.Required {
+			lacking = append(lacking, state.missing...)
+		}
+		path += "/"
+	}
+	return path, missing, lacking, nil
+}
+
 // findLeaf finds the number of the process in whose leaf somebody is. Text is
 // that of /proc/PID/cgroup, which also a zombie has.
 func (t *cgroupTree) findLeaf(text []byte) (seq uint64, ok bool) {
@@ -281,7 +335,10 @@ func (t *cgroupTree) findLeaf(text []byte) (seq uint64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	leaf, _, _ := strings.Cut(strings.TrimSuffix(below, " (deleted)"), "/")
+	leaf, below, _ := strings.Cut(strings.TrimSuffix(below, " (deleted)"), "/")
+	for strings.HasPrefix(leaf, levelPrefix) {
+		leaf, below, _ = strings.Cut(below, "/")
+	}
 	seq, err := strconv.ParseUint(leaf[strings.LastIndexByte(leaf, '.')+1:], 10, 64)
 	return seq, err == nil
 }

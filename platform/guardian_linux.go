@@ -51,7 +51,13 @@ while [ $rounds -lt 100 ]; do
 	for pid in $found; do kill -s KILL "$pid"; done
 	rounds=$((rounds + 1))
 done
-[ -z "$1" ] || rmdir "$1"/* "$1"
+clear() {
+	for dir in "$1"/*/; do
+		[ ! -d "$dir" ] || clear "${dir%/}"
+	done
+	rmdir "$1"
+}
+[ -z "$1" ] || clear "$1"
 `
 
 // guard starts the guardian of a host.

@@ -117,7 +117,8 @@ func TestAGuardianThatWasKilledIsReplacedAtOnce(t *testing.T) {
 func init() {
 	children["supervisor"] = func(args []string) int {
 		h := mustHost(Options{Guardian: true, CgroupParent: args[0], Exclusive: true})
-		spec := Spec{Label: args[1], Path: "/proc/self/exe", Args: args[2:], Env: childEnv(args[1]), Stdout: os.Stdout, Stderr: os.Stderr}
+		spec := Spec{Label: args[1], Path: "/proc/self/exe", Args: args[2:], Env: childEnv(args[1]), Stdout: os.Stdout, Stderr: os.Stderr,
+			Within: []Group{{Name: "outer"}, {Name: "inner"}}}
 		h.Start(spec, func(n Notice) {
 			if n.Err != nil {
 				fmt.Fprintln(os.Stderr, n.Err)

@@ -199,6 +199,9 @@ func (h *host) spawner() {
 		if err != nil {
 			p.failed(diagnose(&p.spec, err))
 		} else {
+			if n := p.spec.Limits.Nice; n != 0 { // all that it starts inherits it; what it has started already is in its group
+				missing = append(missing, renice(pid, n)...)
+			}
 			p.started(pid, missing)
 		}
 	}
@@ -222,7 +225,8 @@ func (h *host) forkExec(spec *Spec) (int, error) {
 	if sys.Credential, err = spec.credential(); err != nil {
 		return 0, err
 	}
-	pid, err := syscall.ForkExec(spec.Path, append([]string{spec.Path}, spec.Args...), &syscall.ProcAttr{
+	path, args := behindShell(spec.Path, spec.Args, &spec.Limits)
+	pid, err := syscall.ForkExec(path, append([]string{path}, args...), &syscall.ProcAttr{
 		Dir:   spec.Dir,
 		Env:   spec.Env,
 		Files: spec.descriptors(files),
@@ -405,6 +409,7 @@ type process struct {
 	phase  phase
 	pid    int
 	killed bool
+	limits Limits
 
 	// Of the loop.
 	exit Exit
@@ -417,6 +422,7 @@ func (p *process) started(pid int, unmet []string) {
 	p.mu.Lock()
 	p.pid, p.phase = pid, running
 	path := p.spec.Path
+	p.limits = p.spec.Limits
 	p.spec = Spec{} // lets go of the environment and the files
 	p.h.trees.started(pid)
 	p.h.mu.Lock()

@@ -486,10 +486,14 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		return 0, err
 	}
 	if groups == nil {
-		p.unmet = unmet(limits.ofTree(), "there is no cgroup to set it for: "+s.h.noCgroups.Error())
+		p.withoutGroups(&p.spec)
 		return s.fork(p, -1, who, bounce)
 	}
-	leaf := leafName(p.label, p.seq)
+	place, missing, lacking, err := groups.place(p.spec.Within)
+	if err != nil {
+		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
+	}
+	leaf := place + leafName(p.label, p.seq)
 	fd, err := groups.make(leaf)
 	if err != nil {
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
@@ -497,8 +501,9 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		}
 		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
 	}
+	p.unmet, p.lacking = missing, lacking
 	if bounce == nil { // else they are set when it is there, which may need more
-		p.unmet = groups.setTree(leaf, limits)
+		p.lack(groups.setTree(leaf, &Limits{}, limits))
 	}
 	p.leaf = leaf
 	pid, err = s.fork(p, fd, who, bounce)
@@ -607,8 +612,8 @@ func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *tr
 // forker: who has traced a process is the thread.
 func (s *spawner) limited(p *process) (pid int, err error) {
 	limits := &p.spec.Limits
-	if limits.Required && len(p.unmet) > 0 {
-		return 0, missingLimits(&p.spec, p.unmet)
+	if len(p.lacking) > 0 {
+		return 0, missingLimits(&p.spec, p.lacking)
 	}
 	if !anySet(limits.ofProcess()) {
 		return s.forkExec(p, p.spec.Path)
@@ -619,15 +624,15 @@ func (s *spawner) limited(p *process) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	missing, ok := setStopped(pid, limits)
+	missing, ok := setStopped(pid, limits, &p.original)
 	if !ok {
 		return 0, &SpawnError{Path: p.spec.Path, Why: "it was killed when it had just been started", Err: unix.ESRCH}
 	}
-	p.unmet = append(p.unmet, missing...)
-	if limits.Required && len(missing) > 0 {
+	p.lack(missing)
+	if len(p.lacking) > 0 {
 		unix.Kill(pid, unix.SIGKILL)
 		unix.Wait4(pid, nil, unix.WALL, nil)
-		return 0, missingLimits(&p.spec, missing)
+		return 0, missingLimits(&p.spec, p.lacking)
 	}
 	if err := unix.PtraceDetach(pid); err != nil && err != unix.ESRCH {
 		return 0, err
@@ -639,11 +644,11 @@ func (s *spawner) limited(p *process) (pid int, err error) {
 func (s *spawner) limit(p *process, pid int) error {
 	limits := &p.spec.Limits
 	if p.leaf != "" {
-		p.unmet = s.h.cgroups.setTree(p.leaf, limits)
+		p.lack(s.h.cgroups.setTree(p.leaf, &Limits{}, limits))
 	}
-	p.unmet = append(p.unmet, setProcess(pid, limits)...)
-	if limits.Required && len(p.unmet) > 0 {
-		return missingLimits(&p.spec, p.unmet)
+	p.lack(p.original.set(pid, []int{pid}, &Limits{}, limits))
+	if len(p.lacking) > 0 {
+		return missingLimits(&p.spec, p.lacking)
 	}
 	return nil
 }

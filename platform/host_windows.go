@@ -194,6 +194,7 @@ type process struct {
 	job       windows.Handle
 	killed    bool
 	suspended bool
+	limits    Limits
 	exit      Exit
 }
 
@@ -221,14 +222,15 @@ func (p *process) start() {
 		p.failed(&SpawnError{Path: p.spec.Path, Why: "processes are not started as other users on Windows: run the supervisor as that user", Err: ErrNotSupported})
 		return
 	}
-	missing, err := limitsOf(&p.spec)
-	if err != nil {
-		p.failed(err)
-		return
-	}
 	job, err := p.newJob()
 	if err != nil {
 		p.failed(&SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err})
+		return
+	}
+	missing, err := limitJob(job, &p.spec)
+	if err != nil {
+		windows.CloseHandle(job)
+		p.failed(err)
 		return
 	}
 	pid, handle, err := p.create()
@@ -243,7 +245,7 @@ func (p *process) start() {
 		p.mu.Lock()
 		p.phase, p.pid, p.handle, p.job = running, pid, handle, job
 		p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: missing})
-		p.spec = Spec{}
+		p.limits, p.spec = p.spec.Limits, Spec{}
 		if p.killed {
 			windows.TerminateJobObject(job, killedCode)
 		}
@@ -263,10 +265,8 @@ func (p *process) newJob() (job windows.Handle, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("create a job object: %w", err)
 	}
-	var limits windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
-	limits.BasicLimitInformation.LimitFlags = windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
-	if _, err = windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation,
-		uintptr(unsafe.Pointer(&limits)), uint32(unsafe.Sizeof(limits))); err != nil {
+	if missing := setJob(job, &Limits{}, &Limits{}); len(missing) > 0 {
+		err = errors.New(strings.Join(missing, "; "))
 		windows.CloseHandle(job)
 		return 0, fmt.Errorf("set up a job object: %w", err)
 	}

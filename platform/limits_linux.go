@@ -2,6 +2,7 @@ package platform
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,27 +10,96 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setTree writes the limits of the tree into a leaf that nothing is in yet, and
-// says which are not in force.
-func (t *cgroupTree) setTree(leaf string, l *Limits) (missing []string) {
-	set := func(name, controller, file string, is bool, value string) {
-		if !is {
-			return
+// A knob is a file of a group that limits what is in it.
+type knob struct {
+	name, controller, file string
+	value                  func(*Limits) string // empty: it is not limited
+	lifted                 string               // what is written for no limit
+}
+
+var knobs = []knob{
+	{"cpu percent", "cpu", "cpu.max", func(l *Limits) string { return unlessZero(int64(l.CPUPercent)*1000, " 100000") }, "max 100000"},
+	{"cpu weight", "cpu", "cpu.weight", func(l *Limits) string { return unlessZero(int64(l.CPUWeight), "") }, "100"},
+	{"memory max", "memory", "memory.max", func(l *Limits) string { return unlessZero(l.MemoryMax, "") }, "max"},
+	{"memory high", "memory", "memory.high", func(l *Limits) string { return unlessZero(l.MemoryHigh, "") }, "max"},
+	{"swap max", "memory", "memory.swap.max", func(l *Limits) string { return unlessZero(l.SwapMax, "") }, "max"},
+	{"tasks max", "pids", "pids.max", func(l *Limits) string { return unlessZero(int64(l.TasksMax), "") }, "max"},
+	{"io read", "io", "rbps", func(l *Limits) string { return unlessZero(l.IORead, "") }, "max"},
+	{"io write", "io", "wbps", func(l *Limits) string { return unlessZero(l.IOWrite, "") }, "max"},
+	{"io weight", "io", "io.weight", func(l *Limits) string { return unlessZero(int64(l.IOWeight), "") }, "100"},
+}
+
+// unlessZero is a number as it is written to a file. Less than zero says none at all.
+func unlessZero(n int64, after string) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(max(n, 0), 10) + after
+}
+
+// setTree writes the limits of the tree into a group, in which those of before are
+// in force, and says which are not.
+func (t *cgroupTree) setTree(group string, before, l *Limits) (missing []string) {
+	for _, k := range knobs {
+		value := k.value(l)
+		if !t.controllers[k.controller] {
+			if value != "" {
+				missing = append(missing, fmt.Sprintf("%s: the group %s has no %s controller", k.name, t.parent, k.controller))
+			}
+			continue
 		}
-		if !t.controllers[controller] {
-			missing = append(missing, fmt.Sprintf("%s: the group %s has no %s controller", name, t.parent, controller))
-		} else if err := t.write(leaf+"/"+file, value); err != nil {
-			missing = append(missing, fmt.Sprintf("%s: write %s to %s: %v", name, value, file, err))
+		if value == k.value(before) {
+			continue
+		}
+		if value == "" {
+			value = k.lifted
+		}
+		if err := t.turn(group, k, value); err != nil {
+			missing = append(missing, fmt.Sprintf("%s: %v", k.name, err))
 		}
 	}
-	size := func(n int64) string { return strconv.FormatInt(max(n, 0), 10) }
-	set("cpu percent", "cpu", "cpu.max", l.CPUPercent != 0, fmt.Sprintf("%d 100000", l.CPUPercent*1000))
-	set("cpu weight", "cpu", "cpu.weight", l.CPUWeight != 0, strconv.Itoa(l.CPUWeight))
-	set("memory max", "memory", "memory.max", l.MemoryMax != 0, size(l.MemoryMax))
-	set("memory high", "memory", "memory.high", l.MemoryHigh != 0, size(l.MemoryHigh))
-	set("swap max", "memory", "memory.swap.max", l.SwapMax != 0, size(l.SwapMax))
-	set("tasks max", "pids", "pids.max", l.TasksMax != 0, strconv.Itoa(l.TasksMax))
 	return missing
+}
+
+// turn writes one limit.
+func (t *cgroupTree) turn(group string, k knob, value string) error {
+	write := func(file, value string) error {
+		if err := t.write(group+"/"+file, value); err != nil {
+			return fmt.Errorf("write %s to %s: %w", value, file, err)
+		}
+		return nil
+	}
+	switch k.file {
+	case "rbps", "wbps":
+		all := disks(sysBlock)
+		if len(all) == 0 {
+			return errors.New("there is no disk that it could be set for")
+		}
+		for _, disk := range all {
+			if err := write("io.max", disk+" "+k.file+"="+value); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "io.weight":
+		// Which of the two counts is up to what schedules the disk.
+		err := write("io.weight", "default "+value)
+		n, _ := strconv.Atoi(value)
+		if write("io.bfq.weight", strconv.Itoa(bfqWeight(n))) == nil {
+			return nil
+		}
+		return err
+	}
+	return write(k.file, value)
+}
+
+// bfqWeight turns a weight from 1 to 10000 into one from 1 to 1000, with the same
+// 100 in the middle, as systemd does.
+func bfqWeight(n int) int {
+	if n <= 100 {
+		return n
+	}
+	return 100 + (n-100)*(1000-100)/(10000-100)
 }
 
 // oomKills is how many in a leaf were killed for lack of memory.
@@ -62,61 +132,18 @@ func (t *cgroupTree) memoryPeak(r *procReader, leaf string) int64 {
 	return int64(decimal(text))
 }
 
-func anySet(settings []setting) bool {
-	for _, l := range settings {
-		if l.set {
-			return true
-		}
-	}
-	return false
-}
-
 // setStopped sets the limits of a process that has just been exec'ed and is
 // stopped before its first instruction, as this thread is tracing it, and lets
 // it go on. It says which are not in force; ok is false if the process is dead.
 //
 // Nothing can be done between fork and exec in a program of Go, and setting
 // them later would leave a gap in which it can start others without them.
-func setStopped(pid int, l *Limits) (missing []string, ok bool) {
+func setStopped(pid int, l *Limits, own *original) (missing []string, ok bool) {
 	var ws unix.WaitStatus
 	if _, err := ignoreEINTR(func() (int, error) { return unix.Wait4(pid, &ws, unix.WALL, nil) }); err != nil || !ws.Stopped() {
 		return nil, false
 	}
-	return setProcess(pid, l), true
-}
-
-// setProcess sets the limits that belong to a process, and says which are not in force.
-func setProcess(pid int, l *Limits) (missing []string) {
-	set := func(name string, is bool, f func() error) {
-		if is {
-			if err := f(); err != nil {
-				missing = append(missing, name+": "+err.Error())
-			}
-		}
-	}
-	rlimit := func(resource int, n int64) func() error {
-		return func() error {
-			v := uint64(max(n, 0))
-			return unix.Prlimit(pid, resource, &unix.Rlimit{Cur: v, Max: v}, nil)
-		}
-	}
-	set("open files", l.OpenFiles != 0, rlimit(unix.RLIMIT_NOFILE, int64(l.OpenFiles)))
-	set("core", l.Core != 0, rlimit(unix.RLIMIT_CORE, l.Core))
-	set("nice", l.Nice != 0, func() error { return unix.Setpriority(unix.PRIO_PROCESS, pid, l.Nice) })
-	set("oom score adjust", l.OOMScoreAdjust != 0, func() error {
-		return writeFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", strconv.Itoa(l.OOMScoreAdjust))
-	})
-	set("cpu affinity", len(l.CPUs) > 0, func() error {
-		var cpus unix.CPUSet
-		for _, n := range l.CPUs {
-			cpus.Set(n)
-			if !cpus.IsSet(n) { // more than the set has room for
-				return unix.EINVAL
-			}
-		}
-		return unix.SchedSetaffinity(pid, &cpus)
-	})
-	return missing
+	return own.set(pid, []int{pid}, &Limits{}, l), true
 }
 
 // missingLimits is the error of a process whose limits are required.

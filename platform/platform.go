@@ -72,6 +72,14 @@ type Process interface {
 	// Signal sends one signal to the process itself, or to its whole group.
 	Signal(sig Signal, group bool) error
 
+	// Limit puts other limits in force while the process runs: of itself, and of the
+	// groups that it is in (Spec.Within). Done is called once, from a goroutine of
+	// the host, with those that are not in force, and why; where limits that are
+	// Required cannot be had, those before stay, and the error says so. Other errors
+	// are ErrNotRunning, also before Spawned, and ErrNotSupported. Two calls for a
+	// process must not overlap.
+	Limit(l Limits, within []Group, done func(unmet []string, err error))
+
 	// Holds reports whether the process with this number is the process itself or
 	// belongs to its tree. One that is gone does not, nor does one of which the
 	// system does not tell. It reads what the system keeps in memory.
@@ -110,6 +118,10 @@ type Spec struct {
 
 	// Limits are what it may use.
 	Limits Limits
+
+	// Within are the groups that it belongs to, the outermost first. What their
+	// members use together is limited where there are cgroups.
+	Within []Group
 
 	// As is whom it runs as. Not for Windows.
 	As Identity
@@ -172,8 +184,8 @@ type Notice struct {
 	// Empty says of Exited that nothing else was left: Emptied follows at once.
 	Empty bool
 
-	// Unmet says of Spawned which of Spec.Limits and Spec.Confinement are not in
-	// force, and why.
+	// Unmet says of Spawned which limits, of the process and of the groups that it
+	// is within, and what of Spec.Confinement are not in force, and why.
 	Unmet []string
 
 	// InForce says of Spawned what confines the process, in words, as the system has

@@ -27,6 +27,10 @@ type process struct {
 	inForce []string // what confines it, until Spawned
 	leaf    string   // its group in host.cgroups, from before Spawned until it is over; empty: none
 
+	lacking  []string // limits that are not in force and have to be, until Spawned
+	limits   Limits   // that are wanted, from Spawned on; for whoever may call Limit
+	original original // what it would have without them
+
 	mu        sync.Mutex
 	phase     phase
 	pid       int
@@ -64,6 +68,7 @@ func (p *process) started(pid, pidfd int) error {
 	p.pid, p.pidfd, p.phase, p.grouped = pid, pidfd, running, true
 	p.write(Notice{Kind: Spawned, PID: pid, Path: p.spec.Path, Unmet: p.unmet, InForce: p.inForce})
 	killed := p.killed
+	p.limits, p.lacking = p.spec.Limits, nil
 	p.spec = Spec{} // lets go of the environment and the files
 	p.mu.Unlock()
 	if p.h.guardian != nil && p.leaf == "" {

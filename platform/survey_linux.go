@@ -38,7 +38,7 @@ func survey() []Mechanism {
 			missing = append(missing, c)
 		}
 	}
-	add("cgroup controllers", len(missing) == 0, "limits of processor, memory and tasks can be set",
+	add("cgroup controllers", len(missing) == 0, "limits of processor, memory, tasks and I/O can be set",
 		"not to be had: "+strings.Join(missing, ", ")+". Limits that need them are warnings, or refusals with limits_required")
 	if len(there) > 0 && len(missing) > 0 {
 		all[len(all)-1].Meaning += "; there are: " + strings.Join(slices.Clip(there), ", ")

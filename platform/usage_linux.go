@@ -117,6 +117,12 @@ func (g *gauge) ofLeaf(leaf string, d Detail, u *Usage) {
 // orphans that belong to it.
 func (g *gauge) ofTree(p *process, pid int, itself bool, d Detail, u *Usage) {
 	u.Source = sourceProc
+	g.tree(p, pid, itself)
+	g.ofProcesses(d, u)
+}
+
+// tree finds the processes of a tree without a cgroup.
+func (g *gauge) tree(p *process, pid int, itself bool) []int {
 	g.pids = g.pids[:0]
 	if itself {
 		g.pids = append(g.pids, pid)
@@ -125,7 +131,7 @@ func (g *gauge) ofTree(p *process, pid int, itself bool, d Detail, u *Usage) {
 	for i := 0; i < len(g.pids); i++ {
 		g.pids = g.childrenOf(g.pids, g.pids[i])
 	}
-	g.ofProcesses(d, u)
+	return g.pids
 }
 
 // members appends the processes in a group, and in the groups within it.

@@ -75,6 +75,10 @@ type volatile struct {
 	starts, stops, restarts []one
 	others                  map[uint64]one
 
+	limits  map[uint64]config.ResourceLimits // of the LimitProcess under way, by its token
+	inForce config.ResourceLimits            // what its process has, as far as its child has said
+	within  []messages.GroupLimits           // what that was told last of its groups
+
 	change *change // what a reload under way waits for; nil: nothing
 
 	next   time.Time // when the restart is due; zero: none is
@@ -88,7 +92,7 @@ type volatile struct {
 // has said what it found, there is a process if there may have been one.
 func (c *child) inherit() {
 	c.report.Alive = c.report.Alive || c.run != 0
-	c.volatile = volatile{heir: true}
+	c.volatile = volatile{heir: true, inForce: c.inForce}
 }
 
 // forget drops a restart that is due, or a start that waits, and reports whether

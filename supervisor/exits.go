@@ -182,7 +182,11 @@ func (s *supervisor) settle(ctx actor.Context, m messages.Outcome) {
 		s.settleRun(ctx, c, m)
 	} else if caller, ok := c.others[m.Token]; ok {
 		delete(c.others, m.Token)
-		s.answer(ctx, caller, reply(caller.op, c.id, m.Err))
+		if before, ok := c.limits[m.Token]; ok {
+			s.settleLimit(ctx, c, caller, before, m)
+		} else {
+			s.answer(ctx, caller, reply(caller.op, c.id, m.Err))
+		}
 	}
 	c.settled()
 }

@@ -101,6 +101,13 @@ func (s *supervisor) toGroup(ctx actor.Context) bool {
 		s.forGroup(ctx, id, func(c *child) bool { return c.state() == messages.Running && c.config.CanReload() },
 			&messages.Error{Kind: messages.InvalidState, Text: "none of its collectors runs and has a reload_signal or a reload_command"},
 			messages.ReloadReply{ID: id}, func(id string) { s.reloadCollector(ctx, id) })
+	case messages.LimitCollector:
+		if failure := limitFault(id, m.Limits); failure != nil {
+			s.respond(ctx, failure)
+			return true
+		}
+		s.forGroup(ctx, id, func(*child) bool { return true }, nil, messages.LimitReply{ID: id},
+			func(id string) { s.limit(ctx, messages.LimitCollector{ID: id, Limits: m.Limits}) })
 	case messages.ResetCollector:
 		s.begins(id)
 		s.forGroup(ctx, id, func(c *child) bool { return true }, nil, messages.ResetReply{ID: id},

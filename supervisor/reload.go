@@ -27,8 +27,9 @@ type reload struct {
 // change is one line of its plan, on its way.
 type change struct {
 	messages.Change
-	after  config.Collector  // what the configuration asks for, with all defaults
-	before *config.Collector // what to go back to; nil: there is no going back
+	after  config.Collector      // what the configuration asks for, with all defaults
+	before *config.Collector     // what to go back to; nil: there is no going back
+	limits config.ResourceLimits // that were in force
 }
 
 // proven is the supervisor telling itself that a trial is over.
@@ -87,6 +88,7 @@ func (s *supervisor) apply(ctx actor.Context, m messages.ApplyConfig) {
 	for _, ch := range r.changes {
 		s.carryOut(ctx, ch, m.Config.Collectors[ch.ID])
 	}
+	s.regroup(ctx)
 	s.reloaded(ctx) // if there was nothing to do
 }
 
@@ -213,6 +215,7 @@ func (s *supervisor) prepare(ctx actor.Context, ch *change, declared config.Coll
 		c.config = ch.after
 		s.warn(ctx, c)
 	default:
+		ch.limits = c.config.ResourceLimits
 		c.config = ch.after
 		s.warn(ctx, c)
 	}
@@ -231,6 +234,10 @@ func (s *supervisor) carryOut(ctx actor.Context, ch *change, declared config.Col
 	}
 	switch ch.Action {
 	case messages.Update:
+		if c.busy() && !ch.limits.Equal(c.config.ResourceLimits) {
+			s.putInForce(ctx, c, one{op: "reload", id: c.id, change: ch})
+			return
+		}
 		c.settled()
 		s.changed(ctx, ch, nil)
 	case messages.Add:

@@ -139,6 +139,7 @@ type one struct {
 	origin  messages.Origin
 	audited bool    // subscribers hear what became of it
 	gather  *gather // it is a part of a command to a group; nil: it is not
+	change  *change // it is a part of a reload; nil: it is not
 }
 
 // asked is whoever sent the command that ctx is about.
@@ -169,7 +170,7 @@ func (retry) IgnoreDeadLetterLogging() {}
 func (s *supervisor) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Restarting, *actor.Stopping: // whoever was being answered still has to be
-	case messages.Report, messages.Outcome, due, retry, proven, holdOver, measured, crossed, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
+	case messages.Report, messages.Outcome, due, retry, proven, holdOver, measured, crossed, exceeded, actor.SystemMessage, actor.AutoReceiveMessage: // a fault is not an answer to who was being served
 	default:
 		s.asking = asked(ctx)
 	}
@@ -199,6 +200,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		})
 	case messages.ReloadCollector:
 		s.reloadCollector(ctx, m.ID)
+	case messages.LimitCollector:
+		s.limit(ctx, m)
 	case messages.SendHeartbeat:
 		s.heartbeat(ctx, m)
 	case messages.RemoveCollector:
@@ -258,6 +261,8 @@ func (s *supervisor) serving(ctx actor.Context) {
 		s.measured(ctx, m)
 	case crossed:
 		s.crossed(ctx, m)
+	case exceeded:
+		s.exceeded(ctx, m)
 
 	case *actor.Started:
 		s.begin(ctx)
@@ -416,6 +421,10 @@ func (s *supervisor) respond(ctx actor.Context, reply any) {
 // is counted here, and told to all who are to hear of it.
 func (s *supervisor) answer(ctx actor.Context, to one, reply any) {
 	failure, _ := reply.(*messages.Error)
+	if to.change != nil {
+		s.changed(ctx, to.change, failure)
+		return
+	}
 	if to.gather != nil {
 		s.part(ctx, to.gather, failure)
 		return

@@ -17,9 +17,10 @@ type Meter interface {
 	Ask(ids []string, full, rate bool, answer func([]messages.CollectorUsage))
 
 	// Warn has tell called, from another goroutine, when a collector begins to use
-	// more than its settings warn of, and when that is over. The last call for an id
-	// counts; settings that warn of nothing end it.
-	Warn(id string, c config.Collector, tell func(incarnation uint64, fact messages.Fact))
+	// more than its settings warn of, and when that is over; and end when it has used
+	// more memory than its soft limit for too long, and why it is to be ended. The
+	// last call for an id counts; settings with neither end it.
+	Warn(id string, c config.Collector, tell func(incarnation uint64, fact messages.Fact), end func(incarnation uint64, reason string))
 }
 
 // usageQuestion is somebody's GetUsage, until there is an answer.
@@ -40,10 +41,16 @@ type (
 		incarnation uint64
 		fact        messages.Fact
 	}
+	exceeded struct {
+		id          string
+		incarnation uint64
+		reason      string
+	}
 )
 
 func (measured) IgnoreDeadLetterLogging() {}
 func (crossed) IgnoreDeadLetterLogging()  {}
+func (exceeded) IgnoreDeadLetterLogging() {}
 
 // usage has the meter asked: what it says comes as a message.
 func (s *supervisor) usage(ctx actor.Context, m messages.GetUsage) {
@@ -147,13 +154,15 @@ func (s *supervisor) warn(ctx actor.Context, c *child) {
 	root, self, id := ctx.ActorSystem().Root, ctx.Self(), c.id
 	s.options.Meter.Warn(id, c.config, func(incarnation uint64, fact messages.Fact) {
 		root.Send(self, crossed{id, incarnation, fact})
+	}, func(incarnation uint64, reason string) {
+		root.Send(self, exceeded{id, incarnation, reason})
 	})
 }
 
 // unwarn has the meter look no more.
 func (s *supervisor) unwarn(c *child) {
 	if s.options.Meter != nil {
-		s.options.Meter.Warn(c.id, config.Collector{}, func(uint64, messages.Fact) {})
+		s.options.Meter.Warn(c.id, config.Collector{}, func(uint64, messages.Fact) {}, func(uint64, string) {})
 	}
 }
 
@@ -161,5 +170,12 @@ func (s *supervisor) unwarn(c *child) {
 func (s *supervisor) crossed(ctx actor.Context, m crossed) {
 	if s.children[m.id] != nil {
 		s.tell(ctx, messages.Event{ID: m.id, Incarnation: m.incarnation, Fact: m.fact})
+	}
+}
+
+// exceeded has a child end its process, which has used too much for too long.
+func (s *supervisor) exceeded(ctx actor.Context, m exceeded) {
+	if c := s.children[m.id]; c != nil {
+		ctx.Request(c.pid, messages.CondemnProcess{Incarnation: m.incarnation, Reason: m.reason, Illness: messages.IllMemory})
 	}
 }

@@ -141,7 +141,8 @@ func (s *supervisor) launch(ctx actor.Context, c *child) {
 		}
 		c.run, c.ordered, c.done, c.up = s.nextToken(), time.Now(), false, time.Time{}
 		s.launching[c] = true
-		ctx.Request(c.pid, messages.RunProcess{Token: c.run, Config: c.config, Manager: s.manager})
+		c.inForce, c.within = c.config.ResourceLimits, c.groups()
+		ctx.Request(c.pid, messages.RunProcess{Token: c.run, Config: c.config, Manager: s.manager, Within: c.within})
 		s.show(ctx, c)
 		return
 	}

@@ -83,6 +83,8 @@ func (w *world) do(command string) string {
 		err = w.Resume(w.ctx, "web")
 	case "signal":
 		err = w.Signal(w.ctx, "web", "int", false)
+	case "limit":
+		_, err = w.Limit(w.ctx, "web", map[string]string{"memory_max_mb": "5"})
 	case "status":
 		_, err = w.Status(w.ctx, "web")
 	case "health":
@@ -110,6 +112,7 @@ restart  | PROCESS_NOT_FOUND -      | ok running       | ok running           | 
 pause    | PROCESS_NOT_FOUND -      | INVALID_STATE -  | INVALID_STATE -      | ok paused             | INVALID_STATE paused  | INVALID_STATE -       | INVALID_STATE -       | INVALID_STATE failed  | INVALID_STATE failed
 resume   | PROCESS_NOT_FOUND -      | INVALID_STATE -  | INVALID_STATE -      | INVALID_STATE running | ok running            | INVALID_STATE -       | INVALID_STATE -       | INVALID_STATE failed  | INVALID_STATE failed
 signal   | PROCESS_NOT_FOUND -      | INVALID_STATE -  | INVALID_STATE -      | ok running            | ok paused             | ok -                  | INVALID_STATE -       | INVALID_STATE failed  | INVALID_STATE failed
+limit    | PROCESS_NOT_FOUND -      | ok stopped       | ok running           | ok running            | ok paused             | ok -                  | ok starting           | ok failed             | ok failed
 status   | PROCESS_NOT_FOUND -      | ok stopped       | ok starting          | ok running            | ok paused             | ok stopping           | ok starting           | ok failed             | ok failed
 health   | PROCESS_NOT_FOUND -      | ok stopped       | ok starting          | ok running            | ok paused             | ok stopping           | ok starting           | ok failed             | ok failed
 list     | ok -                     | ok stopped       | ok starting          | ok running            | ok paused             | ok stopping           | ok starting           | ok failed             | ok failed
@@ -150,7 +153,7 @@ shutdown | ok -                     | ok stopped       | ok stopped           | 
 // Two callers of every pair of commands at once: both are answered, and then
 // everything works as before.
 func TestTwoCallersOfEveryPairOfCommandsAtOnce(t *testing.T) {
-	commands := []string{"start", "stop", "kill", "restart", "pause", "resume", "signal", "status", "health", "list", "remove", "shutdown"}
+	commands := []string{"start", "stop", "kill", "restart", "pause", "resume", "signal", "limit", "status", "health", "list", "remove", "shutdown"}
 	for _, a := range commands {
 		for _, b := range commands {
 			t.Run(a+" and "+b, func(t *testing.T) {

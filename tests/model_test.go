@@ -118,7 +118,7 @@ func (s step) String() string { return fmt.Sprintf("%s %s %d %v", s.name, s.id, 
 var drawStep = rapid.Custom(func(t *rapid.T) step {
 	return step{
 		id:   rapid.SampledFrom([]string{"web", "db"}).Draw(t, "id"),
-		name: rapid.SampledFrom([]string{"start", "stop", "kill", "restart", "pause", "resume", "signal", "remove", "crash", "crash", "crash", "advance"}).Draw(t, "name"),
+		name: rapid.SampledFrom([]string{"start", "stop", "kill", "restart", "pause", "resume", "signal", "limit", "remove", "crash", "crash", "crash", "advance"}).Draw(t, "name"),
 		code: rapid.SampledFrom([]int{1, 1, 1, 0}).Draw(t, "code"),
 		wait: rapid.SampledFrom([]time.Duration{time.Millisecond, 99 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, time.Second, 11 * time.Second, 120 * time.Second, 301 * time.Second}).Draw(t, "wait"),
 	}
@@ -188,6 +188,8 @@ func (w *world) about(id, command string) string {
 		err = w.Resume(w.ctx, id)
 	case "signal":
 		err = w.Signal(w.ctx, id, "INT", true)
+	case "limit":
+		_, err = w.Limit(w.ctx, id, map[string]string{"tasks_max": "9"})
 	case "remove":
 		err = w.Remove(w.ctx, id)
 	}

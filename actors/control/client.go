@@ -164,6 +164,8 @@ func (c *Client) call(ctx context.Context, request proto.Message) (proto.Message
 		return c.rpc.SignalCollector(ctx, q)
 	case *pb.ReloadCollectorRequest:
 		return c.rpc.ReloadCollector(ctx, q)
+	case *pb.LimitCollectorRequest:
+		return c.rpc.LimitCollector(ctx, q)
 	case *pb.SendHeartbeatRequest:
 		return c.rpc.SendHeartbeat(ctx, q)
 	case *pb.RemoveCollectorRequest:

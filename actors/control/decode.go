@@ -53,6 +53,8 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.ResumeCollector{ID: m.Id}
 	case *pb.ReloadCollectorRequest:
 		return messages.ReloadCollector{ID: m.Id}
+	case *pb.LimitCollectorRequest:
+		return messages.LimitCollector{ID: m.Id, Limits: m.Limits}
 	case *pb.SendHeartbeatRequest:
 		return messages.SendHeartbeat{ID: m.Id, Status: m.Status}
 	case *pb.SignalCollectorRequest:
@@ -130,6 +132,8 @@ func (d *decoder) message(message proto.Message) any {
 		return messages.ResumeReply{ID: m.Id}
 	case *pb.ReloadCollectorResponse:
 		return messages.ReloadReply{ID: m.Id}
+	case *pb.LimitCollectorResponse:
+		return messages.LimitReply{ID: m.Id, Limits: d.limits("limits", m.Limits), Unmet: m.Unmet}
 	case *pb.SendHeartbeatResponse:
 		return messages.HeartbeatReply{ID: m.Id}
 	case *pb.SignalCollectorResponse:
@@ -349,6 +353,7 @@ func (d *decoder) group(name string, g *pb.GroupConfig) config.Group {
 		MaxRestarts:   d.optionalCount(key("max_restarts"), g.MaxRestarts),
 		RestartWindow: d.optionalSeconds(key("restart_window_seconds"), g.RestartWindowSeconds, config.Forever),
 		OnEscalation:  config.Escalation(g.GetOnEscalation()), AutoShutdown: config.AutoShutdown(g.GetAutoShutdown()), Significant: g.GetSignificant(),
+		ResourceLimits: d.limits(key("resource_limits"), g.GetResourceLimits()),
 	}
 }
 
@@ -360,6 +365,8 @@ func (d *decoder) limits(at string, l *pb.ResourceLimits) config.ResourceLimits 
 		CPUPercent: int(l.CpuPercent), CPUWeight: int(l.CpuWeight), MemoryMaxMB: int(l.MemoryMaxMb), MemoryHighMB: int(l.MemoryHighMb),
 		SwapMaxMB: d.optionalCount(at+".swap_max_mb", l.SwapMaxMb), TasksMax: int(l.TasksMax), OpenFiles: int(l.OpenFiles),
 		CoreMB: d.optionalCount(at+".core_mb", l.CoreMb), Nice: int(l.Nice), OOMScoreAdjust: int(l.OomScoreAdjust), Required: l.Required,
+		IOReadMBPerSecond: int(l.IoReadMbPerSecond), IOWriteMBPerSecond: int(l.IoWriteMbPerSecond), IOWeight: int(l.IoWeight),
+		MemorySoftMB: int(l.MemorySoftMb), MemorySoft: d.optionalSeconds(at+".memory_soft_seconds", l.MemorySoftSeconds, config.None),
 	}
 	out.CPUAffinity = counts(l.CpuAffinity)
 	return out
@@ -419,6 +426,8 @@ func (d *decoder) config(c *pb.Config) config.Config {
 		StateDir:                   pm.GetStateDir(),
 		Output:                     d.output("output", pm.GetOutput()),
 		LogPath:                    pm.GetLogPath(),
+		CgroupParent:               pm.GetCgroupParent(),
+		OnSupervisorDeath:          config.OnDeath(pm.GetOnSupervisorDeath()),
 		Runs: config.Runs{ // whether they are in range is for their validation to say
 			MaxPerCollector: int(pm.GetRuns().GetMaxPerCollector()), MaxSizeMB: int(pm.GetRuns().GetMaxSizeMb()),
 			MaxAgeDays: int(pm.GetRuns().GetMaxAgeDays()), MaxCrashes: int(pm.GetRuns().GetMaxCrashes()),

@@ -40,6 +40,8 @@ func encode(message any) proto.Message {
 		return &pb.ResumeCollectorRequest{Id: m.ID}
 	case messages.ReloadCollector:
 		return &pb.ReloadCollectorRequest{Id: m.ID}
+	case messages.LimitCollector:
+		return &pb.LimitCollectorRequest{Id: m.ID, Limits: textMap(m.Limits)}
 	case messages.SendHeartbeat:
 		return &pb.SendHeartbeatRequest{Id: m.ID, Status: m.Status}
 	case messages.SignalCollector:
@@ -85,6 +87,8 @@ func encode(message any) proto.Message {
 		return &pb.ResumeCollectorResponse{Id: text(m.ID)}
 	case messages.ReloadReply:
 		return &pb.ReloadCollectorResponse{Id: text(m.ID)}
+	case messages.LimitReply:
+		return &pb.LimitCollectorResponse{Id: m.ID, Limits: encodeLimits(m.Limits), Unmet: texts(m.Unmet)}
 	case messages.HeartbeatReply:
 		return &pb.SendHeartbeatResponse{Id: text(m.ID)}
 	case messages.SignalReply:
@@ -303,6 +307,7 @@ func encodeGroup(g config.Group) *pb.GroupConfig {
 		MaxRestarts:          optional(g.MaxRestarts, config.None, count32),
 		RestartWindowSeconds: optional(g.RestartWindow, config.Forever, inSeconds),
 		OnEscalation:         text(string(g.OnEscalation)), AutoShutdown: text(string(g.AutoShutdown)), Significant: g.Significant,
+		ResourceLimits: encodeLimits(g.ResourceLimits),
 	}
 }
 
@@ -311,6 +316,8 @@ func encodeLimits(l config.ResourceLimits) *pb.ResourceLimits {
 		CpuPercent: int32(l.CPUPercent), CpuWeight: int32(l.CPUWeight), MemoryMaxMb: int32(l.MemoryMaxMB), MemoryHighMb: int32(l.MemoryHighMB),
 		SwapMaxMb: optional(l.SwapMaxMB, config.None, count32), TasksMax: int32(l.TasksMax), OpenFiles: int32(l.OpenFiles),
 		CoreMb: optional(l.CoreMB, config.None, count32), Nice: int32(l.Nice), OomScoreAdjust: int32(l.OOMScoreAdjust), Required: l.Required,
+		IoReadMbPerSecond: int32(l.IOReadMBPerSecond), IoWriteMbPerSecond: int32(l.IOWriteMBPerSecond), IoWeight: int32(l.IOWeight),
+		MemorySoftMb: int32(l.MemorySoftMB), MemorySoftSeconds: optional(l.MemorySoft, config.None, inSeconds),
 	}
 	w.CpuAffinity = count32s(l.CPUAffinity)
 	if proto.Size(w) == 0 {
@@ -365,6 +372,7 @@ func encodeConfig(c config.Config) *pb.Config {
 		HealthCheckIntervalSeconds: pm.HealthCheckInterval.Seconds(), HeartbeatTimeoutMultiplier: int32(pm.HeartbeatTimeoutMultiplier),
 		MaxSpawnsPerSecond: int32(pm.MaxSpawnsPerSecond), StartConcurrency: int32(pm.StartConcurrency), ExitWith: text(pm.ExitWith), EnableAutoRestart: pm.EnableAutoRestart,
 		StateDir: text(pm.StateDir), Output: encodeOutput(pm.Output), LogPath: text(pm.LogPath), Runs: encodeRuns(pm.Runs),
+		CgroupParent: text(pm.CgroupParent), OnSupervisorDeath: text(string(pm.OnSupervisorDeath)),
 	}}
 	if len(c.Collectors) > 0 {
 		w.Collectors = make(map[string]*pb.CollectorConfig, len(c.Collectors))

@@ -22,12 +22,12 @@ import (
 
 // travelling are the messages that go from one program to another.
 var travelling = []any{
-	messages.StartCollector{}, messages.StopCollector{}, messages.RestartCollector{}, messages.PauseCollector{}, messages.ResumeCollector{}, messages.ReloadCollector{}, messages.SendHeartbeat{},
+	messages.StartCollector{}, messages.StopCollector{}, messages.RestartCollector{}, messages.PauseCollector{}, messages.ResumeCollector{}, messages.ReloadCollector{}, messages.LimitCollector{}, messages.SendHeartbeat{},
 	messages.SignalCollector{}, messages.RemoveCollector{}, messages.ResetCollector{}, messages.Shutdown{}, messages.GetStatus{},
 	messages.ListCollectors{}, messages.CheckHealth{}, messages.InspectCollector{}, messages.GetSupervisor{}, messages.DescribeActors{}, messages.GetGraph{}, messages.Graph{},
 	messages.ApplyConfig{}, messages.ReloadConfig{},
 	messages.GetRuns{}, messages.ListCrashes{}, messages.GetCrash{}, messages.RunsReply{}, messages.CrashesReply{}, messages.Crash{},
-	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{}, messages.ReloadReply{}, messages.HeartbeatReply{},
+	messages.StartReply{}, messages.StopReply{}, messages.RestartReply{}, messages.PauseReply{}, messages.ResumeReply{}, messages.SignalReply{}, messages.ReloadReply{}, messages.LimitReply{}, messages.HeartbeatReply{},
 	messages.RemoveReply{}, messages.ResetReply{}, messages.ShutdownReply{}, messages.Status{}, messages.ListReply{}, messages.HealthReply{},
 	messages.Inspection{}, messages.GetUsage{}, messages.UsageReply{}, messages.SupervisorInfo{}, messages.DescribeReply{}, messages.ApplyReply{},
 }
@@ -220,7 +220,7 @@ func (f filler) explicitZeroes(c *config.Collector) {
 	if f.t == nil {
 		return
 	}
-	for _, d := range []*time.Duration{&c.RestartWindow, &c.BackoffInitial, &c.BackoffReset, &c.Warn.For} {
+	for _, d := range []*time.Duration{&c.RestartWindow, &c.BackoffInitial, &c.BackoffReset, &c.Warn.For, &c.ResourceLimits.MemorySoft} {
 		if f.yes() {
 			*d = -1
 		}

@@ -105,6 +105,10 @@ func (s *service) ReloadCollector(ctx context.Context, q *pb.ReloadCollectorRequ
 	return answer[*pb.ReloadCollectorResponse](ctx, s, q)
 }
 
+func (s *service) LimitCollector(ctx context.Context, q *pb.LimitCollectorRequest) (*pb.LimitCollectorResponse, error) {
+	return answer[*pb.LimitCollectorResponse](ctx, s, q)
+}
+
 func (s *service) SendHeartbeat(ctx context.Context, q *pb.SendHeartbeatRequest) (*pb.SendHeartbeatResponse, error) {
 	return answer[*pb.SendHeartbeatResponse](ctx, s, q)
 }

@@ -35,7 +35,7 @@ func needs(command any) role {
 			return operator
 		}
 	case messages.StopCollector, messages.RestartCollector, messages.PauseCollector, messages.ResumeCollector,
-		messages.SignalCollector, messages.ReloadCollector, messages.SendHeartbeat, messages.RemoveCollector, messages.ResetCollector:
+		messages.SignalCollector, messages.ReloadCollector, messages.LimitCollector, messages.SendHeartbeat, messages.RemoveCollector, messages.ResetCollector:
 		return operator
 	case messages.InspectCollector: // it shows environments, where secrets are
 		return operator

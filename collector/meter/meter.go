@@ -111,19 +111,20 @@ func (m *Meter) Ended(id string, p platform.Process) (lastMinute []messages.Usag
 }
 
 // Warn has what a collector uses looked at, as long as it has a process, if its
-// settings say what to warn of. Tell is told when that begins and when it is over:
-// it must not block, nor call the Meter. Settings that warn of nothing end it.
-func (m *Meter) Warn(id string, c config.Collector, tell func(incarnation uint64, fact messages.Fact)) {
+// settings say what to warn of, or have a soft limit. Tell is told when what is
+// warned of begins and when it is over, end when a process is to be ended, and why:
+// they must not block, nor call the Meter. Settings with neither end it.
+func (m *Meter) Warn(id string, c config.Collector, tell func(incarnation uint64, fact messages.Fact), end func(incarnation uint64, reason string)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.subjects[id]
-	if s == nil && !c.Warn.Set() {
+	if s == nil && !watches(c) {
 		return
 	}
 	if s == nil {
 		s = m.subject(id)
 	}
-	w := newWatch(c, tell)
+	w := newWatch(c, tell, end)
 	if s.watch.same(w) {
 		return
 	}

@@ -67,7 +67,7 @@ func TestQuestionsProcessesAndWarningsMayComeAtOnce(t *testing.T) {
 						t.Errorf("%s: %T twice", id, fact)
 					}
 					told[i].high = high
-				})
+				}, nil)
 				m.Began(id, uint64(n), processes[i], time.Now())
 				m.Ask(ids[:1+n%collectors], n%2 == 0, n%50 == 0, func(got []messages.CollectorUsage) {
 					if len(got) != 1+n%collectors || got[0].ID != "c0" {
@@ -77,7 +77,7 @@ func TestQuestionsProcessesAndWarningsMayComeAtOnce(t *testing.T) {
 				})
 				m.Ended(id, processes[i])
 			}
-			m.Warn(id, config.Collector{}, nil)
+			m.Warn(id, config.Collector{}, nil, nil)
 		})
 	}
 	all.Wait()
@@ -108,7 +108,7 @@ func TestTheFactsOfAResourceAreInItsUnits(t *testing.T) {
 			t.Errorf("incarnation %d", incarnation)
 		}
 		facts = append(facts, fact)
-	})
+	}, nil)
 	s.judge(&messages.Usage{At: time.Now(), Known: messages.HasMemory | messages.HasCPUPercent | messages.HasTasks, Memory: 190 << 20, CPUPercent: 175, Tasks: 9})
 	want := []messages.Fact{
 		messages.UsageHigh{Resource: "memory", Percent: 95, Threshold: 90, Used: 190 << 20, Limit: 200 << 20},
@@ -120,7 +120,7 @@ func TestTheFactsOfAResourceAreInItsUnits(t *testing.T) {
 }
 
 func TestTheLastMinuteOfWhatIsWatchedIsKeptAndNoMore(t *testing.T) {
-	s := subject{watch: newWatch(config.Collector{Warn: config.Warnings{CPUPercent: 50}}, func(uint64, messages.Fact) {})}
+	s := subject{watch: newWatch(config.Collector{Warn: config.Warnings{CPUPercent: 50}}, func(uint64, messages.Fact) {}, nil)}
 	began := time.Now()
 	for ms := 0; ms <= 10*60*1000; ms += 250 {
 		s.remember(messages.Usage{At: began.Add(time.Duration(ms) * time.Millisecond)})

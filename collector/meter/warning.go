@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/proctord/proctor/config"
@@ -28,21 +29,31 @@ type condition struct {
 	told      bool // others were told that it does
 }
 
+// soft is the memory that a collector may not use for long.
+type soft struct {
+	mib   int // 0: any
+	lasts time.Duration
+	end   func(incarnation uint64, reason string)
+	since time.Time // when it began to use more
+}
+
 // A watch is what a collector is looked at for without being asked.
 type watch struct {
 	lasts      time.Duration // how long it has to last
 	tell       func(incarnation uint64, fact messages.Fact)
 	conditions [numResources]condition
+	soft       soft
 	next       time.Time        // when it is to be looked at
 	recent     []messages.Usage // of the last minute, the oldest first
 }
 
 // newWatch is nil where there is nothing to warn of.
-func newWatch(c config.Collector, tell func(incarnation uint64, fact messages.Fact)) *watch {
-	if !c.Warn.Set() {
+func newWatch(c config.Collector, tell func(incarnation uint64, fact messages.Fact), end func(incarnation uint64, reason string)) *watch {
+	l := c.ResourceLimits
+	if !watches(c) {
 		return nil
 	}
-	return &watch{lasts: max(c.Warn.For, 0), tell: tell, conditions: [numResources]condition{
+	return &watch{soft: soft{mib: l.MemorySoftMB, lasts: max(l.MemorySoft, 0), end: end}, lasts: max(c.Warn.For, 0), tell: tell, conditions: [numResources]condition{
 		memory:    {threshold: c.Warn.MemoryPercent, limit: c.ResourceLimits.MemoryLimit()},
 		processor: {threshold: c.Warn.CPUPercent, limit: 1000},
 		tasks:     {threshold: c.Warn.TasksPercent, limit: int64(c.ResourceLimits.TasksMax)},
@@ -59,17 +70,33 @@ func (w *watch) same(v *watch) bool {
 			return false
 		}
 	}
-	return w.lasts == v.lasts
+	return w.lasts == v.lasts && w.soft.mib == v.soft.mib && w.soft.lasts == v.soft.lasts
 }
+
+// watches reports whether there is something to look at without being asked.
+func watches(c config.Collector) bool { return c.Warn.Set() || c.ResourceLimits.MemorySoftMB > 0 }
 
 func (w *watch) interval() time.Duration {
-	if w.lasts == 0 {
-		return everyOne
+	between := latest
+	for i := range w.conditions {
+		if w.conditions[i].threshold != 0 {
+			between = min(between, intervalOf(w.lasts))
+		}
 	}
-	return min(max(w.lasts/perTime, soonest), latest)
+	if w.soft.mib > 0 {
+		between = min(between, intervalOf(w.soft.lasts))
+	}
+	return between
 }
 
-// watched reports whether there is something to look at without being asked.
+func intervalOf(lasts time.Duration) time.Duration {
+	if lasts == 0 {
+		return everyOne
+	}
+	return min(max(lasts/perTime, soonest), latest)
+}
+
+// watched reports whether it is looked at without being asked.
 func (s *subject) watched() bool { return s.process != nil && s.watch != nil }
 
 // later has a subject looked at next.
@@ -113,6 +140,7 @@ func (s *subject) judge(u *messages.Usage) {
 	if w == nil {
 		return
 	}
+	w.soft.judge(s.incarnation, u)
 	for i, used := range [numResources]struct {
 		known messages.Metric
 		n     int64
@@ -142,6 +170,29 @@ func (s *subject) judge(u *messages.Usage) {
 	}
 }
 
+// judge has a process ended that has used too much memory for too long. One that
+// cannot be ended just now, being paused, has as much time again.
+func (s *soft) judge(incarnation uint64, u *messages.Usage) {
+	switch {
+	case s.mib == 0 || !u.Has(messages.HasMemory):
+	case u.Memory <= int64(s.mib)<<20:
+		s.since = time.Time{}
+	default:
+		if s.since.IsZero() {
+			s.since = u.At
+		}
+		if u.At.Sub(s.since) < s.lasts {
+			return
+		}
+		s.since = u.At
+		reason := fmt.Sprintf("it used more than %d MB", s.mib)
+		if s.lasts > 0 {
+			reason += " for " + config.Seconds(s.lasts) + " s"
+		}
+		s.end(incarnation, reason)
+	}
+}
+
 // finish says that a condition is not there any more, if it was told of.
 func (s *subject) finish(r resource, percent float64, ended bool) {
 	c := &s.watch.conditions[r]
@@ -159,6 +210,7 @@ func (s *subject) over(ended bool) {
 	if s.watch == nil {
 		return
 	}
+	s.watch.soft.since = time.Time{}
 	for i := range s.watch.conditions {
 		s.finish(resource(i), 0, ended)
 	}

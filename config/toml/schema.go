@@ -1,6 +1,7 @@
 package toml
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,10 @@ var processManagerKeys = keyTable[pm]{
 			func(m *pm) *int { return &m.StartConcurrency }),
 		word("exit_with", "the collector whose end is the supervisor's, which exits with its code; default: none",
 			func(m *pm) *string { return &m.ExitWith }),
+		word("cgroup_parent", `directory of a cgroup v2 hierarchy in which the groups of collectors are made; "none" for no groups; default: the group that Proctor is in, if that is its to divide`,
+			func(m *pm) *string { return &m.CgroupParent }).also("cgroup", "slice"),
+		word("on_supervisor_death", `what becomes of collectors when the supervisor dies without having ended them: "kill" (the default)`,
+			func(m *pm) *config.OnDeath { return &m.OnSupervisorDeath }),
 		flag("enable_auto_restart", "master switch of automatic restarts; default false",
 			func(m *pm) *bool { return &m.EnableAutoRestart }).also("auto_restart", "autorestart"),
 	},
@@ -267,6 +272,7 @@ var groupKeys = keyTable[grp]{
 			func(g *grp) *config.AutoShutdown { return &g.AutoShutdown }),
 		flag("significant", "its own end counts for its parent's auto_shutdown; default false",
 			func(g *grp) *bool { return &g.Significant }),
+		nested("resource_limits", groupLimitKeys, func(g *grp) *config.ResourceLimits { return &g.ResourceLimits }).also("limits", "resources", "resource_limit"),
 	},
 }
 
@@ -333,6 +339,16 @@ var limitKeys = keyTable[lim]{
 			func(l *lim) *int { return &l.MemoryHighMB }).also("memory_high", "memoryhigh"),
 		count("swap_max_mb", "swapped memory in MiB; 0 is none", zeroSize,
 			func(l *lim) *int { return &l.SwapMaxMB }).also("memoryswapmax", "memory_swap_max_mb", "swap_max"),
+		count("memory_soft_mb", "memory in MiB; more than that for memory_soft_seconds, and the collector is ended, which counts as a crash", noLimit,
+			func(l *lim) *int { return &l.MemorySoftMB }).also("memory_soft", "max_memory_restart", "memory_restart_mb"),
+		seconds("memory_soft_seconds", "for how long; 0 is one look; default 60", zeroTime,
+			func(l *lim) *time.Duration { return &l.MemorySoft }),
+		count("io_read_mb_per_second", "what is read from each disk in a second, in MiB", noLimit,
+			func(l *lim) *int { return &l.IOReadMBPerSecond }).also("ioreadbandwidthmax", "io_read_mb", "io_read_bandwidth_max", "blkio_read_bps"),
+		count("io_write_mb_per_second", "what is written to each disk in a second, in MiB", noLimit,
+			func(l *lim) *int { return &l.IOWriteMBPerSecond }).also("iowritebandwidthmax", "io_write_mb", "io_write_bandwidth_max", "blkio_write_bps"),
+		count("io_weight", "its share beside others that want the disks too, 1 to 10000; the system's default is 100", noLimit,
+			func(l *lim) *int { return &l.IOWeight }).also("ioweight", "blkio_weight"),
 		count("tasks_max", "processes and threads", noLimit,
 			func(l *lim) *int { return &l.TasksMax }).also("tasksmax", "max_tasks", "pids_max", "pids_limit", "max_processes"),
 		count("open_files", "descriptors of each process", noLimit,
@@ -349,6 +365,17 @@ var limitKeys = keyTable[lim]{
 			func(l *lim) *bool { return &l.Required }).also("required"),
 	},
 }
+
+// groupLimitKeys are those that a group can have too.
+var groupLimitKeys = func() keyTable[lim] {
+	t := keyTable[lim]{title: "[groups.<name>.resource_limits]"}
+	for _, k := range limitKeys.keys {
+		if slices.Contains(config.GroupLimitKeys(), k.name) {
+			t.keys = append(t.keys, k)
+		}
+	}
+	return t
+}()
 
 var logKeys = keyTable[pm]{
 	title: "[log]",

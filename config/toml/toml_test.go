@@ -44,6 +44,8 @@ func TestEveryKeySetsItsField(t *testing.T) {
 			HeartbeatTimeoutMultiplier: 5,
 			MaxSpawnsPerSecond:         50,
 			StartConcurrency:           4,
+			CgroupParent:               "/sys/fs/cgroup/proctor",
+			OnSupervisorDeath:          config.Kill,
 			ExitWith:                   "procmond-1",
 			EnableAutoRestart:          true,
 			StateDir:                   "/srv/state",
@@ -89,6 +91,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 				ConfinementRequired: config.Off, KeepFds: []int{6}, Secrets: map[string]string{"db-password": "/etc/proctor/db", "token": "env:TOKEN"},
 				ResourceLimits: config.ResourceLimits{
 					CPUPercent: 150, CPUWeight: 50, MemoryMaxMB: 200, MemoryHighMB: 150, SwapMaxMB: config.None, TasksMax: 64,
+					MemorySoftMB: 120, MemorySoft: 20 * time.Second, IOReadMBPerSecond: 30, IOWriteMBPerSecond: 20, IOWeight: 200,
 					OpenFiles: 1024, CoreMB: config.None, Nice: -5, OOMScoreAdjust: 500, CPUAffinity: []int{0, 1}, Required: true,
 				},
 				Warn: config.Warnings{MemoryPercent: 90, CPUPercent: 120, TasksPercent: 80, For: 30 * time.Second},
@@ -135,6 +138,7 @@ func TestEveryKeySetsItsField(t *testing.T) {
 			"pipeline": {
 				Parent: "all", Strategy: config.RestForOne, MaxRestarts: config.None, RestartWindow: time.Minute,
 				OnEscalation: config.Escalate, AutoShutdown: config.AllSignificant, Significant: true,
+				ResourceLimits: config.ResourceLimits{MemoryMaxMB: 500, SwapMaxMB: config.None, Required: true},
 			},
 		},
 		Order: []string{"procmond-1", "tcp", "unix", "zeroes", "@all", "@pipeline"},

@@ -49,6 +49,12 @@ type Program struct {
 	// NoSuspend is what Suspend and Resume fail with, if set.
 	NoSuspend error
 
+	// Unmet are the limits that are not in force, whatever is asked for. NoLimit is
+	// what Limit fails with, if set; LimitDelay is how long that takes.
+	Unmet      []string
+	NoLimit    error
+	LimitDelay time.Duration
+
 	// Usage, if set, is what it uses that long after it was spawned. Host.Usage fills
 	// in when that was.
 	Usage func(age time.Duration) platform.Usage
@@ -182,7 +188,7 @@ func (p *process) spawn() {
 	p.pid, p.at, p.spawned = h.pid, time.Now(), true
 	h.living[p.spec.Label]++
 	h.most[p.spec.Label] = max(h.most[p.spec.Label], h.living[p.spec.Label])
-	p.tell(platform.Notice{Kind: platform.Spawned, Path: p.spec.Path})
+	p.tell(platform.Notice{Kind: platform.Spawned, Path: p.spec.Path, Unmet: p.program.Unmet})
 	if p.killed {
 		p.die()
 		return
@@ -335,6 +341,27 @@ func (p *process) Signal(s platform.Signal, _ bool) error {
 	})
 }
 
+// Limit implements platform.Process.
+func (p *process) Limit(l platform.Limits, within []platform.Group, done func([]string, error)) {
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	time.AfterFunc(p.program.LimitDelay, func() {
+		p.host.mu.Lock()
+		unmet, err := p.program.Unmet, p.program.NoLimit
+		switch {
+		case !p.spawned || p.emptied:
+			err = platform.ErrNotRunning
+		case err == nil:
+			p.spec.Limits, p.spec.Within = l, within
+		}
+		p.host.mu.Unlock()
+		if err != nil {
+			unmet = nil
+		}
+		done(unmet, err)
+	})
+}
+
 // Holds implements platform.Process: there is nothing but the process itself.
 func (p *process) Holds(pid int) bool {
 	p.host.mu.Lock()
@@ -456,6 +483,18 @@ func (h *Host) Looks(label string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.looks[label]
+}
+
+// Limits are those of the process of that label, and of the groups that it is in.
+func (h *Host) Limits(label string) (platform.Limits, []platform.Group) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range h.procs {
+		if p.spec.Label == label {
+			return p.spec.Limits, p.spec.Within
+		}
+	}
+	return platform.Limits{}, nil
 }
 
 // Suspended reports whether the process of that label is suspended.

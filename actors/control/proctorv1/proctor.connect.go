@@ -60,6 +60,9 @@ const (
 	// ProctorServiceReloadCollectorProcedure is the fully-qualified name of the ProctorService's
 	// ReloadCollector RPC.
 	ProctorServiceReloadCollectorProcedure = "/proctor.v1.ProctorService/ReloadCollector"
+	// ProctorServiceLimitCollectorProcedure is the fully-qualified name of the ProctorService's
+	// LimitCollector RPC.
+	ProctorServiceLimitCollectorProcedure = "/proctor.v1.ProctorService/LimitCollector"
 	// ProctorServiceSendHeartbeatProcedure is the fully-qualified name of the ProctorService's
 	// SendHeartbeat RPC.
 	ProctorServiceSendHeartbeatProcedure = "/proctor.v1.ProctorService/SendHeartbeat"
@@ -130,6 +133,8 @@ type ProctorServiceClient interface {
 	SignalCollector(context.Context, *SignalCollectorRequest) (*SignalCollectorResponse, error)
 	// ReloadCollector has a running collector read its own configuration again.
 	ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error)
+	// LimitCollector changes limits of a collector, also while it runs.
+	LimitCollector(context.Context, *LimitCollectorRequest) (*LimitCollectorResponse, error)
 	// SendHeartbeat is a sign of life of a running collector.
 	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
@@ -229,6 +234,12 @@ func NewProctorServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+ProctorServiceReloadCollectorProcedure,
 			connect.WithSchema(proctorServiceMethods.ByName("ReloadCollector")),
+			connect.WithClientOptions(opts...),
+		),
+		limitCollector: connect.NewClient[LimitCollectorRequest, LimitCollectorResponse](
+			httpClient,
+			baseURL+ProctorServiceLimitCollectorProcedure,
+			connect.WithSchema(proctorServiceMethods.ByName("LimitCollector")),
 			connect.WithClientOptions(opts...),
 		),
 		sendHeartbeat: connect.NewClient[SendHeartbeatRequest, SendHeartbeatResponse](
@@ -368,6 +379,7 @@ type proctorServiceClient struct {
 	resumeCollector  *connect.Client[ResumeCollectorRequest, ResumeCollectorResponse]
 	signalCollector  *connect.Client[SignalCollectorRequest, SignalCollectorResponse]
 	reloadCollector  *connect.Client[ReloadCollectorRequest, ReloadCollectorResponse]
+	limitCollector   *connect.Client[LimitCollectorRequest, LimitCollectorResponse]
 	sendHeartbeat    *connect.Client[SendHeartbeatRequest, SendHeartbeatResponse]
 	removeCollector  *connect.Client[RemoveCollectorRequest, RemoveCollectorResponse]
 	resetCollector   *connect.Client[ResetCollectorRequest, ResetCollectorResponse]
@@ -446,6 +458,15 @@ func (c *proctorServiceClient) SignalCollector(ctx context.Context, req *SignalC
 // ReloadCollector calls proctor.v1.ProctorService.ReloadCollector.
 func (c *proctorServiceClient) ReloadCollector(ctx context.Context, req *ReloadCollectorRequest) (*ReloadCollectorResponse, error) {
 	response, err := c.reloadCollector.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// LimitCollector calls proctor.v1.ProctorService.LimitCollector.
+func (c *proctorServiceClient) LimitCollector(ctx context.Context, req *LimitCollectorRequest) (*LimitCollectorResponse, error) {
+	response, err := c.limitCollector.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -632,6 +653,8 @@ type ProctorServiceHandler interface {
 	SignalCollector(context.Context, *SignalCollectorRequest) (*SignalCollectorResponse, error)
 	// ReloadCollector has a running collector read its own configuration again.
 	ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error)
+	// LimitCollector changes limits of a collector, also while it runs.
+	LimitCollector(context.Context, *LimitCollectorRequest) (*LimitCollectorResponse, error)
 	// SendHeartbeat is a sign of life of a running collector.
 	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
 	// RemoveCollector makes the supervisor forget a stopped or failed collector.
@@ -727,6 +750,12 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 		ProctorServiceReloadCollectorProcedure,
 		svc.ReloadCollector,
 		connect.WithSchema(proctorServiceMethods.ByName("ReloadCollector")),
+		connect.WithHandlerOptions(opts...),
+	)
+	proctorServiceLimitCollectorHandler := connect.NewUnaryHandlerSimple(
+		ProctorServiceLimitCollectorProcedure,
+		svc.LimitCollector,
+		connect.WithSchema(proctorServiceMethods.ByName("LimitCollector")),
 		connect.WithHandlerOptions(opts...),
 	)
 	proctorServiceSendHeartbeatHandler := connect.NewUnaryHandlerSimple(
@@ -870,6 +899,8 @@ func NewProctorServiceHandler(svc ProctorServiceHandler, opts ...connect.Handler
 			proctorServiceSignalCollectorHandler.ServeHTTP(w, r)
 		case ProctorServiceReloadCollectorProcedure:
 			proctorServiceReloadCollectorHandler.ServeHTTP(w, r)
+		case ProctorServiceLimitCollectorProcedure:
+			proctorServiceLimitCollectorHandler.ServeHTTP(w, r)
 		case ProctorServiceSendHeartbeatProcedure:
 			proctorServiceSendHeartbeatHandler.ServeHTTP(w, r)
 		case ProctorServiceRemoveCollectorProcedure:
@@ -943,6 +974,10 @@ func (UnimplementedProctorServiceHandler) SignalCollector(context.Context, *Sign
 
 func (UnimplementedProctorServiceHandler) ReloadCollector(context.Context, *ReloadCollectorRequest) (*ReloadCollectorResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.ReloadCollector is not implemented"))
+}
+
+func (UnimplementedProctorServiceHandler) LimitCollector(context.Context, *LimitCollectorRequest) (*LimitCollectorResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("proctor.v1.ProctorService.LimitCollector is not implemented"))
 }
 
 func (UnimplementedProctorServiceHandler) SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error) {

@@ -1792,10 +1792,12 @@ type GroupConfig struct {
 	// "stay", "escalate" or "shutdown".
 	OnEscalation string `protobuf:"bytes,5,opt,name=on_escalation,json=onEscalation,proto3" json:"on_escalation,omitempty"`
 	// "never", "any_significant" or "all_significant".
-	AutoShutdown  string `protobuf:"bytes,6,opt,name=auto_shutdown,json=autoShutdown,proto3" json:"auto_shutdown,omitempty"`
-	Significant   bool   `protobuf:"varint,7,opt,name=significant,proto3" json:"significant,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	AutoShutdown string `protobuf:"bytes,6,opt,name=auto_shutdown,json=autoShutdown,proto3" json:"auto_shutdown,omitempty"`
+	Significant  bool   `protobuf:"varint,7,opt,name=significant,proto3" json:"significant,omitempty"`
+	// What all its members may use together.
+	ResourceLimits *ResourceLimits `protobuf:"bytes,20,opt,name=resource_limits,json=resourceLimits,proto3" json:"resource_limits,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GroupConfig) Reset() {
@@ -1877,6 +1879,13 @@ func (x *GroupConfig) GetSignificant() bool {
 	return false
 }
 
+func (x *GroupConfig) GetResourceLimits() *ResourceLimits {
+	if x != nil {
+		return x.ResourceLimits
+	}
+	return nil
+}
+
 // ResourceLimits are what the processes of a collector may use at most.
 type ResourceLimits struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1892,9 +1901,15 @@ type ResourceLimits struct {
 	OomScoreAdjust int32                  `protobuf:"varint,10,opt,name=oom_score_adjust,json=oomScoreAdjust,proto3" json:"oom_score_adjust,omitempty"`
 	CpuAffinity    []int32                `protobuf:"varint,11,rep,packed,name=cpu_affinity,json=cpuAffinity,proto3" json:"cpu_affinity,omitempty"`
 	// It is not started where one of them cannot be had.
-	Required      bool `protobuf:"varint,12,opt,name=required,proto3" json:"required,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Required           bool  `protobuf:"varint,12,opt,name=required,proto3" json:"required,omitempty"`
+	IoReadMbPerSecond  int32 `protobuf:"varint,20,opt,name=io_read_mb_per_second,json=ioReadMbPerSecond,proto3" json:"io_read_mb_per_second,omitempty"`
+	IoWriteMbPerSecond int32 `protobuf:"varint,21,opt,name=io_write_mb_per_second,json=ioWriteMbPerSecond,proto3" json:"io_write_mb_per_second,omitempty"`
+	IoWeight           int32 `protobuf:"varint,22,opt,name=io_weight,json=ioWeight,proto3" json:"io_weight,omitempty"`
+	MemorySoftMb       int32 `protobuf:"varint,23,opt,name=memory_soft_mb,json=memorySoftMb,proto3" json:"memory_soft_mb,omitempty"`
+	// Zero: one look is enough.
+	MemorySoftSeconds *float64 `protobuf:"fixed64,24,opt,name=memory_soft_seconds,json=memorySoftSeconds,proto3,oneof" json:"memory_soft_seconds,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ResourceLimits) Reset() {
@@ -2009,6 +2024,41 @@ func (x *ResourceLimits) GetRequired() bool {
 		return x.Required
 	}
 	return false
+}
+
+func (x *ResourceLimits) GetIoReadMbPerSecond() int32 {
+	if x != nil {
+		return x.IoReadMbPerSecond
+	}
+	return 0
+}
+
+func (x *ResourceLimits) GetIoWriteMbPerSecond() int32 {
+	if x != nil {
+		return x.IoWriteMbPerSecond
+	}
+	return 0
+}
+
+func (x *ResourceLimits) GetIoWeight() int32 {
+	if x != nil {
+		return x.IoWeight
+	}
+	return 0
+}
+
+func (x *ResourceLimits) GetMemorySoftMb() int32 {
+	if x != nil {
+		return x.MemorySoftMb
+	}
+	return 0
+}
+
+func (x *ResourceLimits) GetMemorySoftSeconds() float64 {
+	if x != nil && x.MemorySoftSeconds != nil {
+		return *x.MemorySoftSeconds
+	}
+	return 0
 }
 
 // Probe asks a collector whether it is well.
@@ -2144,8 +2194,12 @@ type ProcessManagerConfig struct {
 	StartConcurrency              int32                  `protobuf:"varint,11,opt,name=start_concurrency,json=startConcurrency,proto3" json:"start_concurrency,omitempty"`
 	ExitWith                      string                 `protobuf:"bytes,12,opt,name=exit_with,json=exitWith,proto3" json:"exit_with,omitempty"`
 	Runs                          *RunsConfig            `protobuf:"bytes,13,opt,name=runs,proto3" json:"runs,omitempty"`
-	unknownFields                 protoimpl.UnknownFields
-	sizeCache                     protoimpl.SizeCache
+	// The directory of a cgroup v2 hierarchy; "none" is to do without.
+	CgroupParent string `protobuf:"bytes,40,opt,name=cgroup_parent,json=cgroupParent,proto3" json:"cgroup_parent,omitempty"`
+	// "kill".
+	OnSupervisorDeath string `protobuf:"bytes,41,opt,name=on_supervisor_death,json=onSupervisorDeath,proto3" json:"on_supervisor_death,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ProcessManagerConfig) Reset() {
@@ -2267,6 +2321,20 @@ func (x *ProcessManagerConfig) GetRuns() *RunsConfig {
 		return x.Runs
 	}
 	return nil
+}
+
+func (x *ProcessManagerConfig) GetCgroupParent() string {
+	if x != nil {
+		return x.CgroupParent
+	}
+	return ""
+}
+
+func (x *ProcessManagerConfig) GetOnSupervisorDeath() string {
+	if x != nil {
+		return x.OnSupervisorDeath
+	}
+	return ""
 }
 
 // RunsConfig bounds what is kept of what has been.
@@ -3872,6 +3940,122 @@ func (x *ReloadCollectorResponse) GetId() string {
 	return ""
 }
 
+// LimitCollectorRequest changes limits of a collector, or of all in a group.
+type LimitCollectorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Values by the names that they have in a file; "none" lifts a limit.
+	Limits        map[string]string `protobuf:"bytes,2,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitCollectorRequest) Reset() {
+	*x = LimitCollectorRequest{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitCollectorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitCollectorRequest) ProtoMessage() {}
+
+func (x *LimitCollectorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitCollectorRequest.ProtoReflect.Descriptor instead.
+func (*LimitCollectorRequest) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *LimitCollectorRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LimitCollectorRequest) GetLimits() map[string]string {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// LimitCollectorResponse says what its limits are from now on.
+type LimitCollectorResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Limits *ResourceLimits        `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Which of them are not in force, and why.
+	Unmet         []string `protobuf:"bytes,3,rep,name=unmet,proto3" json:"unmet,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitCollectorResponse) Reset() {
+	*x = LimitCollectorResponse{}
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitCollectorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitCollectorResponse) ProtoMessage() {}
+
+func (x *LimitCollectorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitCollectorResponse.ProtoReflect.Descriptor instead.
+func (*LimitCollectorResponse) Descriptor() ([]byte, []int) {
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *LimitCollectorResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LimitCollectorResponse) GetLimits() *ResourceLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *LimitCollectorResponse) GetUnmet() []string {
+	if x != nil {
+		return x.Unmet
+	}
+	return nil
+}
+
 // SendHeartbeatRequest is a sign of life of a collector.
 type SendHeartbeatRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3884,7 +4068,7 @@ type SendHeartbeatRequest struct {
 
 func (x *SendHeartbeatRequest) Reset() {
 	*x = SendHeartbeatRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3896,7 +4080,7 @@ func (x *SendHeartbeatRequest) String() string {
 func (*SendHeartbeatRequest) ProtoMessage() {}
 
 func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[34]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3909,7 +4093,7 @@ func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{34}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SendHeartbeatRequest) GetId() string {
@@ -3936,7 +4120,7 @@ type SendHeartbeatResponse struct {
 
 func (x *SendHeartbeatResponse) Reset() {
 	*x = SendHeartbeatResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3948,7 +4132,7 @@ func (x *SendHeartbeatResponse) String() string {
 func (*SendHeartbeatResponse) ProtoMessage() {}
 
 func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[35]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3961,7 +4145,7 @@ func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{35}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SendHeartbeatResponse) GetId() string {
@@ -3981,7 +4165,7 @@ type RemoveCollectorRequest struct {
 
 func (x *RemoveCollectorRequest) Reset() {
 	*x = RemoveCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3993,7 +4177,7 @@ func (x *RemoveCollectorRequest) String() string {
 func (*RemoveCollectorRequest) ProtoMessage() {}
 
 func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[36]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4006,7 +4190,7 @@ func (x *RemoveCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorRequest.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{36}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RemoveCollectorRequest) GetId() string {
@@ -4026,7 +4210,7 @@ type RemoveCollectorResponse struct {
 
 func (x *RemoveCollectorResponse) Reset() {
 	*x = RemoveCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4222,7 @@ func (x *RemoveCollectorResponse) String() string {
 func (*RemoveCollectorResponse) ProtoMessage() {}
 
 func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[37]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4235,7 @@ func (x *RemoveCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCollectorResponse.ProtoReflect.Descriptor instead.
 func (*RemoveCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{37}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RemoveCollectorResponse) GetId() string {
@@ -4071,7 +4255,7 @@ type ResetCollectorRequest struct {
 
 func (x *ResetCollectorRequest) Reset() {
 	*x = ResetCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4083,7 +4267,7 @@ func (x *ResetCollectorRequest) String() string {
 func (*ResetCollectorRequest) ProtoMessage() {}
 
 func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[38]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4096,7 +4280,7 @@ func (x *ResetCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorRequest.ProtoReflect.Descriptor instead.
 func (*ResetCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{38}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResetCollectorRequest) GetId() string {
@@ -4116,7 +4300,7 @@ type ResetCollectorResponse struct {
 
 func (x *ResetCollectorResponse) Reset() {
 	*x = ResetCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4128,7 +4312,7 @@ func (x *ResetCollectorResponse) String() string {
 func (*ResetCollectorResponse) ProtoMessage() {}
 
 func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[39]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4141,7 +4325,7 @@ func (x *ResetCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetCollectorResponse.ProtoReflect.Descriptor instead.
 func (*ResetCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{39}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResetCollectorResponse) GetId() string {
@@ -4163,7 +4347,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4175,7 +4359,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[40]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4188,7 +4372,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{40}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ShutdownRequest) GetForce() bool {
@@ -4223,7 +4407,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4235,7 +4419,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[41]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4248,7 +4432,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{41}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ShutdownResponse) GetStopped() []string {
@@ -4298,7 +4482,7 @@ type Remainder struct {
 
 func (x *Remainder) Reset() {
 	*x = Remainder{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4310,7 +4494,7 @@ func (x *Remainder) String() string {
 func (*Remainder) ProtoMessage() {}
 
 func (x *Remainder) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[42]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4323,7 +4507,7 @@ func (x *Remainder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remainder.ProtoReflect.Descriptor instead.
 func (*Remainder) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{42}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Remainder) GetId() string {
@@ -4357,7 +4541,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4369,7 +4553,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[43]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4382,7 +4566,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{43}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetStatusRequest) GetId() string {
@@ -4402,7 +4586,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4414,7 +4598,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[44]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4427,7 +4611,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{44}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetStatusResponse) GetStatus() *CollectorStatus {
@@ -4446,7 +4630,7 @@ type ListCollectorsRequest struct {
 
 func (x *ListCollectorsRequest) Reset() {
 	*x = ListCollectorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4458,7 +4642,7 @@ func (x *ListCollectorsRequest) String() string {
 func (*ListCollectorsRequest) ProtoMessage() {}
 
 func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[45]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4471,7 +4655,7 @@ func (x *ListCollectorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{45}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
 }
 
 // ListCollectorsResponse has them ordered by id.
@@ -4485,7 +4669,7 @@ type ListCollectorsResponse struct {
 
 func (x *ListCollectorsResponse) Reset() {
 	*x = ListCollectorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4497,7 +4681,7 @@ func (x *ListCollectorsResponse) String() string {
 func (*ListCollectorsResponse) ProtoMessage() {}
 
 func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[46]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4510,7 +4694,7 @@ func (x *ListCollectorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectorsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{46}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListCollectorsResponse) GetCollectors() []*CollectorStatus {
@@ -4536,7 +4720,7 @@ type GetGraphRequest struct {
 
 func (x *GetGraphRequest) Reset() {
 	*x = GetGraphRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4548,7 +4732,7 @@ func (x *GetGraphRequest) String() string {
 func (*GetGraphRequest) ProtoMessage() {}
 
 func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[47]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4561,7 +4745,7 @@ func (x *GetGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetGraphRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{47}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
 }
 
 // GetGraphResponse has all collectors, each after those that it waits for.
@@ -4574,7 +4758,7 @@ type GetGraphResponse struct {
 
 func (x *GetGraphResponse) Reset() {
 	*x = GetGraphResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4586,7 +4770,7 @@ func (x *GetGraphResponse) String() string {
 func (*GetGraphResponse) ProtoMessage() {}
 
 func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[48]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4599,7 +4783,7 @@ func (x *GetGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGraphResponse.ProtoReflect.Descriptor instead.
 func (*GetGraphResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{48}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetGraphResponse) GetNodes() []*Node {
@@ -4631,7 +4815,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4643,7 +4827,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[49]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4656,7 +4840,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{49}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Node) GetId() string {
@@ -4739,7 +4923,7 @@ type CheckHealthRequest struct {
 
 func (x *CheckHealthRequest) Reset() {
 	*x = CheckHealthRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4751,7 +4935,7 @@ func (x *CheckHealthRequest) String() string {
 func (*CheckHealthRequest) ProtoMessage() {}
 
 func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[50]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4764,7 +4948,7 @@ func (x *CheckHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthRequest.ProtoReflect.Descriptor instead.
 func (*CheckHealthRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{50}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CheckHealthRequest) GetId() string {
@@ -4786,7 +4970,7 @@ type CheckHealthResponse struct {
 
 func (x *CheckHealthResponse) Reset() {
 	*x = CheckHealthResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4798,7 +4982,7 @@ func (x *CheckHealthResponse) String() string {
 func (*CheckHealthResponse) ProtoMessage() {}
 
 func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[51]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4811,7 +4995,7 @@ func (x *CheckHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckHealthResponse.ProtoReflect.Descriptor instead.
 func (*CheckHealthResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{51}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CheckHealthResponse) GetId() string {
@@ -4845,7 +5029,7 @@ type InspectCollectorRequest struct {
 
 func (x *InspectCollectorRequest) Reset() {
 	*x = InspectCollectorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4857,7 +5041,7 @@ func (x *InspectCollectorRequest) String() string {
 func (*InspectCollectorRequest) ProtoMessage() {}
 
 func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[52]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4870,7 +5054,7 @@ func (x *InspectCollectorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorRequest.ProtoReflect.Descriptor instead.
 func (*InspectCollectorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{52}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *InspectCollectorRequest) GetId() string {
@@ -4900,7 +5084,7 @@ type InspectCollectorResponse struct {
 
 func (x *InspectCollectorResponse) Reset() {
 	*x = InspectCollectorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4912,7 +5096,7 @@ func (x *InspectCollectorResponse) String() string {
 func (*InspectCollectorResponse) ProtoMessage() {}
 
 func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[53]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4925,7 +5109,7 @@ func (x *InspectCollectorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectCollectorResponse.ProtoReflect.Descriptor instead.
 func (*InspectCollectorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{53}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *InspectCollectorResponse) GetStatus() *CollectorStatus {
@@ -4986,7 +5170,7 @@ type GetUsageRequest struct {
 
 func (x *GetUsageRequest) Reset() {
 	*x = GetUsageRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4998,7 +5182,7 @@ func (x *GetUsageRequest) String() string {
 func (*GetUsageRequest) ProtoMessage() {}
 
 func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[54]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5011,7 +5195,7 @@ func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
 func (*GetUsageRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{54}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetUsageRequest) GetIds() []string {
@@ -5048,7 +5232,7 @@ type GetUsageResponse struct {
 
 func (x *GetUsageResponse) Reset() {
 	*x = GetUsageResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5060,7 +5244,7 @@ func (x *GetUsageResponse) String() string {
 func (*GetUsageResponse) ProtoMessage() {}
 
 func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[55]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5073,7 +5257,7 @@ func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
 func (*GetUsageResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{55}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetUsageResponse) GetCollectors() []*CollectorUsage {
@@ -5103,7 +5287,7 @@ type CollectorUsage struct {
 
 func (x *CollectorUsage) Reset() {
 	*x = CollectorUsage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5115,7 +5299,7 @@ func (x *CollectorUsage) String() string {
 func (*CollectorUsage) ProtoMessage() {}
 
 func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[56]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5128,7 +5312,7 @@ func (x *CollectorUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectorUsage.ProtoReflect.Descriptor instead.
 func (*CollectorUsage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{56}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CollectorUsage) GetId() string {
@@ -5167,7 +5351,7 @@ type GroupUsage struct {
 
 func (x *GroupUsage) Reset() {
 	*x = GroupUsage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5179,7 +5363,7 @@ func (x *GroupUsage) String() string {
 func (*GroupUsage) ProtoMessage() {}
 
 func (x *GroupUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[57]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5192,7 +5376,7 @@ func (x *GroupUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupUsage.ProtoReflect.Descriptor instead.
 func (*GroupUsage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{57}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GroupUsage) GetName() string {
@@ -5266,7 +5450,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5278,7 +5462,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[58]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5291,7 +5475,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{58}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Usage) GetAt() *timestamppb.Timestamp {
@@ -5485,7 +5669,7 @@ type Pressure struct {
 
 func (x *Pressure) Reset() {
 	*x = Pressure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5497,7 +5681,7 @@ func (x *Pressure) String() string {
 func (*Pressure) ProtoMessage() {}
 
 func (x *Pressure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[59]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5510,7 +5694,7 @@ func (x *Pressure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pressure.ProtoReflect.Descriptor instead.
 func (*Pressure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{59}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Pressure) GetSomePercent_10() float64 {
@@ -5572,7 +5756,7 @@ type UsageHigh struct {
 
 func (x *UsageHigh) Reset() {
 	*x = UsageHigh{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5584,7 +5768,7 @@ func (x *UsageHigh) String() string {
 func (*UsageHigh) ProtoMessage() {}
 
 func (x *UsageHigh) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[60]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5597,7 +5781,7 @@ func (x *UsageHigh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageHigh.ProtoReflect.Descriptor instead.
 func (*UsageHigh) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{60}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *UsageHigh) GetResource() string {
@@ -5657,7 +5841,7 @@ type UsageNormal struct {
 
 func (x *UsageNormal) Reset() {
 	*x = UsageNormal{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5669,7 +5853,7 @@ func (x *UsageNormal) String() string {
 func (*UsageNormal) ProtoMessage() {}
 
 func (x *UsageNormal) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[61]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5682,7 +5866,7 @@ func (x *UsageNormal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageNormal.ProtoReflect.Descriptor instead.
 func (*UsageNormal) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{61}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *UsageNormal) GetResource() string {
@@ -5729,7 +5913,7 @@ type GetSupervisorRequest struct {
 
 func (x *GetSupervisorRequest) Reset() {
 	*x = GetSupervisorRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5741,7 +5925,7 @@ func (x *GetSupervisorRequest) String() string {
 func (*GetSupervisorRequest) ProtoMessage() {}
 
 func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[62]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5754,7 +5938,7 @@ func (x *GetSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*GetSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{62}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
 }
 
 // GetSupervisorResponse is what is known about it.
@@ -5782,7 +5966,7 @@ type GetSupervisorResponse struct {
 
 func (x *GetSupervisorResponse) Reset() {
 	*x = GetSupervisorResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5794,7 +5978,7 @@ func (x *GetSupervisorResponse) String() string {
 func (*GetSupervisorResponse) ProtoMessage() {}
 
 func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[63]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5807,7 +5991,7 @@ func (x *GetSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*GetSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{63}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetSupervisorResponse) GetInstance() string {
@@ -5884,7 +6068,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5896,7 +6080,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[64]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5909,7 +6093,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{64}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *StateCount) GetState() State {
@@ -5939,7 +6123,7 @@ type CommandCount struct {
 
 func (x *CommandCount) Reset() {
 	*x = CommandCount{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5951,7 +6135,7 @@ func (x *CommandCount) String() string {
 func (*CommandCount) ProtoMessage() {}
 
 func (x *CommandCount) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[65]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5964,7 +6148,7 @@ func (x *CommandCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCount.ProtoReflect.Descriptor instead.
 func (*CommandCount) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{65}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CommandCount) GetOperation() string {
@@ -6001,7 +6185,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6013,7 +6197,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[66]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6026,7 +6210,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{66}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Histogram) GetBuckets() []*Bucket {
@@ -6061,7 +6245,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6073,7 +6257,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[67]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6086,7 +6270,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{67}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Bucket) GetBoundSeconds() float64 {
@@ -6112,7 +6296,7 @@ type DescribeActorsRequest struct {
 
 func (x *DescribeActorsRequest) Reset() {
 	*x = DescribeActorsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6124,7 +6308,7 @@ func (x *DescribeActorsRequest) String() string {
 func (*DescribeActorsRequest) ProtoMessage() {}
 
 func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[68]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6137,7 +6321,7 @@ func (x *DescribeActorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeActorsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{68}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
 }
 
 // DescribeActorsResponse has one line of text an actor.
@@ -6150,7 +6334,7 @@ type DescribeActorsResponse struct {
 
 func (x *DescribeActorsResponse) Reset() {
 	*x = DescribeActorsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6162,7 +6346,7 @@ func (x *DescribeActorsResponse) String() string {
 func (*DescribeActorsResponse) ProtoMessage() {}
 
 func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[69]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6175,7 +6359,7 @@ func (x *DescribeActorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeActorsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeActorsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{69}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *DescribeActorsResponse) GetActors() []string {
@@ -6197,7 +6381,7 @@ type GetRunsRequest struct {
 
 func (x *GetRunsRequest) Reset() {
 	*x = GetRunsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6209,7 +6393,7 @@ func (x *GetRunsRequest) String() string {
 func (*GetRunsRequest) ProtoMessage() {}
 
 func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[70]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6222,7 +6406,7 @@ func (x *GetRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsRequest.ProtoReflect.Descriptor instead.
 func (*GetRunsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{70}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *GetRunsRequest) GetId() string {
@@ -6250,7 +6434,7 @@ type GetRunsResponse struct {
 
 func (x *GetRunsResponse) Reset() {
 	*x = GetRunsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6262,7 +6446,7 @@ func (x *GetRunsResponse) String() string {
 func (*GetRunsResponse) ProtoMessage() {}
 
 func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[71]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6275,7 +6459,7 @@ func (x *GetRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunsResponse.ProtoReflect.Descriptor instead.
 func (*GetRunsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{71}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetRunsResponse) GetId() string {
@@ -6330,7 +6514,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6342,7 +6526,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[72]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6355,7 +6539,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{72}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Run) GetId() string {
@@ -6502,7 +6686,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6514,7 +6698,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[73]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6527,7 +6711,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{73}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListCrashesRequest) GetId() string {
@@ -6547,7 +6731,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6559,7 +6743,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[74]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6572,7 +6756,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{74}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -6592,7 +6776,7 @@ type GetCrashRequest struct {
 
 func (x *GetCrashRequest) Reset() {
 	*x = GetCrashRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6604,7 +6788,7 @@ func (x *GetCrashRequest) String() string {
 func (*GetCrashRequest) ProtoMessage() {}
 
 func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[75]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6617,7 +6801,7 @@ func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
 func (*GetCrashRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{75}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *GetCrashRequest) GetNumber() uint64 {
@@ -6637,7 +6821,7 @@ type GetCrashResponse struct {
 
 func (x *GetCrashResponse) Reset() {
 	*x = GetCrashResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6649,7 +6833,7 @@ func (x *GetCrashResponse) String() string {
 func (*GetCrashResponse) ProtoMessage() {}
 
 func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[76]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6662,7 +6846,7 @@ func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
 func (*GetCrashResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{76}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *GetCrashResponse) GetCrash() *Crash {
@@ -6707,7 +6891,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6719,7 +6903,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[77]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6732,7 +6916,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{77}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -6868,7 +7052,7 @@ type CrashedRun struct {
 
 func (x *CrashedRun) Reset() {
 	*x = CrashedRun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6880,7 +7064,7 @@ func (x *CrashedRun) String() string {
 func (*CrashedRun) ProtoMessage() {}
 
 func (x *CrashedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[78]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6893,7 +7077,7 @@ func (x *CrashedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrashedRun.ProtoReflect.Descriptor instead.
 func (*CrashedRun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{78}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *CrashedRun) GetId() string {
@@ -6945,7 +7129,7 @@ type CoreDump struct {
 
 func (x *CoreDump) Reset() {
 	*x = CoreDump{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6957,7 +7141,7 @@ func (x *CoreDump) String() string {
 func (*CoreDump) ProtoMessage() {}
 
 func (x *CoreDump) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[79]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6970,7 +7154,7 @@ func (x *CoreDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreDump.ProtoReflect.Descriptor instead.
 func (*CoreDump) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{79}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CoreDump) GetPath() string {
@@ -7006,7 +7190,7 @@ type OtherFailure struct {
 
 func (x *OtherFailure) Reset() {
 	*x = OtherFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7018,7 +7202,7 @@ func (x *OtherFailure) String() string {
 func (*OtherFailure) ProtoMessage() {}
 
 func (x *OtherFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[80]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7031,7 +7215,7 @@ func (x *OtherFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OtherFailure.ProtoReflect.Descriptor instead.
 func (*OtherFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{80}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *OtherFailure) GetId() string {
@@ -7067,7 +7251,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7079,7 +7263,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[81]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7092,7 +7276,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{81}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ApplyConfigRequest) GetConfig() *Config {
@@ -7119,7 +7303,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7131,7 +7315,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[82]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7144,7 +7328,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{82}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *Plan {
@@ -7165,7 +7349,7 @@ type ReloadConfigRequest struct {
 
 func (x *ReloadConfigRequest) Reset() {
 	*x = ReloadConfigRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7177,7 +7361,7 @@ func (x *ReloadConfigRequest) String() string {
 func (*ReloadConfigRequest) ProtoMessage() {}
 
 func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[83]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7190,7 +7374,7 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{83}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ReloadConfigRequest) GetDryRun() bool {
@@ -7210,7 +7394,7 @@ type ReloadConfigResponse struct {
 
 func (x *ReloadConfigResponse) Reset() {
 	*x = ReloadConfigResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7222,7 +7406,7 @@ func (x *ReloadConfigResponse) String() string {
 func (*ReloadConfigResponse) ProtoMessage() {}
 
 func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[84]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7235,7 +7419,7 @@ func (x *ReloadConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadConfigResponse.ProtoReflect.Descriptor instead.
 func (*ReloadConfigResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{84}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ReloadConfigResponse) GetPlan() *Plan {
@@ -7259,7 +7443,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7271,7 +7455,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[85]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7284,7 +7468,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{85}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Plan) GetDryRun() bool {
@@ -7324,7 +7508,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7336,7 +7520,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[86]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7349,7 +7533,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{86}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Change) GetId() string {
@@ -7404,7 +7588,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7416,7 +7600,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[87]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7429,7 +7613,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{87}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *WatchEventsRequest) GetSinceSequence() uint64 {
@@ -7464,7 +7648,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7476,7 +7660,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[88]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7489,7 +7673,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{88}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *WatchEventsResponse) GetInstance() string {
@@ -7551,7 +7735,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7563,7 +7747,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[89]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7576,7 +7760,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{89}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -7987,7 +8171,7 @@ type NotifyRefused struct {
 
 func (x *NotifyRefused) Reset() {
 	*x = NotifyRefused{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7999,7 +8183,7 @@ func (x *NotifyRefused) String() string {
 func (*NotifyRefused) ProtoMessage() {}
 
 func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[90]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8012,7 +8196,7 @@ func (x *NotifyRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRefused.ProtoReflect.Descriptor instead.
 func (*NotifyRefused) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{90}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *NotifyRefused) GetReason() string {
@@ -8031,7 +8215,7 @@ type Reloaded struct {
 
 func (x *Reloaded) Reset() {
 	*x = Reloaded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8043,7 +8227,7 @@ func (x *Reloaded) String() string {
 func (*Reloaded) ProtoMessage() {}
 
 func (x *Reloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[91]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8056,7 +8240,7 @@ func (x *Reloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
 func (*Reloaded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{91}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
 }
 
 // HookFailed says that a command around the life of a process failed.
@@ -8071,7 +8255,7 @@ type HookFailed struct {
 
 func (x *HookFailed) Reset() {
 	*x = HookFailed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8083,7 +8267,7 @@ func (x *HookFailed) String() string {
 func (*HookFailed) ProtoMessage() {}
 
 func (x *HookFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[92]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8096,7 +8280,7 @@ func (x *HookFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HookFailed.ProtoReflect.Descriptor instead.
 func (*HookFailed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{92}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *HookFailed) GetHook() string {
@@ -8123,7 +8307,7 @@ type Added struct {
 
 func (x *Added) Reset() {
 	*x = Added{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8135,7 +8319,7 @@ func (x *Added) String() string {
 func (*Added) ProtoMessage() {}
 
 func (x *Added) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[93]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8148,7 +8332,7 @@ func (x *Added) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Added.ProtoReflect.Descriptor instead.
 func (*Added) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{93}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Added) GetType() string {
@@ -8167,7 +8351,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8179,7 +8363,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[94]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8192,7 +8376,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{94}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
 }
 
 // StateChanged says that the collector is in another state, or has another process.
@@ -8209,7 +8393,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8221,7 +8405,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[95]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8234,7 +8418,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{95}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *StateChanged) GetFrom() State {
@@ -8286,7 +8470,7 @@ type Exited struct {
 
 func (x *Exited) Reset() {
 	*x = Exited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8298,7 +8482,7 @@ func (x *Exited) String() string {
 func (*Exited) ProtoMessage() {}
 
 func (x *Exited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[96]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8311,7 +8495,7 @@ func (x *Exited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exited.ProtoReflect.Descriptor instead.
 func (*Exited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{96}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Exited) GetExit() *Exit {
@@ -8351,7 +8535,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8363,7 +8547,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[97]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8376,7 +8560,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{97}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *RestartScheduled) GetCause() string {
@@ -8434,7 +8618,7 @@ type StopForced struct {
 
 func (x *StopForced) Reset() {
 	*x = StopForced{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8446,7 +8630,7 @@ func (x *StopForced) String() string {
 func (*StopForced) ProtoMessage() {}
 
 func (x *StopForced) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[98]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8459,7 +8643,7 @@ func (x *StopForced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopForced.ProtoReflect.Descriptor instead.
 func (*StopForced) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{98}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *StopForced) GetPid() uint32 {
@@ -8494,7 +8678,7 @@ type TerminateFailure struct {
 
 func (x *TerminateFailure) Reset() {
 	*x = TerminateFailure{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8506,7 +8690,7 @@ func (x *TerminateFailure) String() string {
 func (*TerminateFailure) ProtoMessage() {}
 
 func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[99]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8519,7 +8703,7 @@ func (x *TerminateFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateFailure.ProtoReflect.Descriptor instead.
 func (*TerminateFailure) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{99}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *TerminateFailure) GetPid() uint32 {
@@ -8546,7 +8730,7 @@ type Crashed struct {
 
 func (x *Crashed) Reset() {
 	*x = Crashed{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8558,7 +8742,7 @@ func (x *Crashed) String() string {
 func (*Crashed) ProtoMessage() {}
 
 func (x *Crashed) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[100]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8571,7 +8755,7 @@ func (x *Crashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crashed.ProtoReflect.Descriptor instead.
 func (*Crashed) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{100}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Crashed) GetReason() string {
@@ -8590,7 +8774,7 @@ type ShuttingDown struct {
 
 func (x *ShuttingDown) Reset() {
 	*x = ShuttingDown{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8602,7 +8786,7 @@ func (x *ShuttingDown) String() string {
 func (*ShuttingDown) ProtoMessage() {}
 
 func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[101]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8615,7 +8799,7 @@ func (x *ShuttingDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShuttingDown.ProtoReflect.Descriptor instead.
 func (*ShuttingDown) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{101}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
 }
 
 // Begun is the first event of a supervisor's life.
@@ -8629,7 +8813,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8641,7 +8825,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[102]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8654,7 +8838,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{102}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Begun) GetInstance() string {
@@ -8684,7 +8868,7 @@ type ConfigApplied struct {
 
 func (x *ConfigApplied) Reset() {
 	*x = ConfigApplied{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8696,7 +8880,7 @@ func (x *ConfigApplied) String() string {
 func (*ConfigApplied) ProtoMessage() {}
 
 func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[103]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8709,7 +8893,7 @@ func (x *ConfigApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigApplied.ProtoReflect.Descriptor instead.
 func (*ConfigApplied) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{103}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *ConfigApplied) GetAdded() int32 {
@@ -8754,7 +8938,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8766,7 +8950,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[104]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8779,7 +8963,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{104}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Audited) GetOperation() string {
@@ -8813,7 +8997,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8825,7 +9009,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[105]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8838,7 +9022,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{105}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *OutputLost) GetReason() string {
@@ -8859,7 +9043,7 @@ type OutputStored struct {
 
 func (x *OutputStored) Reset() {
 	*x = OutputStored{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8871,7 +9055,7 @@ func (x *OutputStored) String() string {
 func (*OutputStored) ProtoMessage() {}
 
 func (x *OutputStored) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[106]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8884,7 +9068,7 @@ func (x *OutputStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStored.ProtoReflect.Descriptor instead.
 func (*OutputStored) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{106}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *OutputStored) GetLines() uint64 {
@@ -8912,7 +9096,7 @@ type Lost struct {
 
 func (x *Lost) Reset() {
 	*x = Lost{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8924,7 +9108,7 @@ func (x *Lost) String() string {
 func (*Lost) ProtoMessage() {}
 
 func (x *Lost) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[107]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8937,7 +9121,7 @@ func (x *Lost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lost.ProtoReflect.Descriptor instead.
 func (*Lost) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{107}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *Lost) GetCount() uint64 {
@@ -8959,7 +9143,7 @@ type HealthChanged struct {
 
 func (x *HealthChanged) Reset() {
 	*x = HealthChanged{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8971,7 +9155,7 @@ func (x *HealthChanged) String() string {
 func (*HealthChanged) ProtoMessage() {}
 
 func (x *HealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[108]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8984,7 +9168,7 @@ func (x *HealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChanged.ProtoReflect.Descriptor instead.
 func (*HealthChanged) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{108}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *HealthChanged) GetFrom() Health {
@@ -9022,7 +9206,7 @@ type LogPosition struct {
 
 func (x *LogPosition) Reset() {
 	*x = LogPosition{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9034,7 +9218,7 @@ func (x *LogPosition) String() string {
 func (*LogPosition) ProtoMessage() {}
 
 func (x *LogPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[109]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9047,7 +9231,7 @@ func (x *LogPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
 func (*LogPosition) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{109}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *LogPosition) GetFile() uint64 {
@@ -9095,7 +9279,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9107,7 +9291,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[110]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9120,7 +9304,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{110}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ReadLogsRequest) GetIds() []string {
@@ -9213,7 +9397,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9225,7 +9409,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[111]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9238,7 +9422,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{111}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ReadLogsResponse) GetRecords() []*LogRecord {
@@ -9283,7 +9467,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9295,7 +9479,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[112]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9308,7 +9492,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{112}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *LogRecord) GetId() string {
@@ -9440,7 +9624,7 @@ type LogGap struct {
 
 func (x *LogGap) Reset() {
 	*x = LogGap{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9452,7 +9636,7 @@ func (x *LogGap) String() string {
 func (*LogGap) ProtoMessage() {}
 
 func (x *LogGap) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[113]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9465,7 +9649,7 @@ func (x *LogGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
 func (*LogGap) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{113}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *LogGap) GetLines() uint64 {
@@ -9504,7 +9688,7 @@ type GroupRestarting struct {
 
 func (x *GroupRestarting) Reset() {
 	*x = GroupRestarting{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9516,7 +9700,7 @@ func (x *GroupRestarting) String() string {
 func (*GroupRestarting) ProtoMessage() {}
 
 func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[114]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9529,7 +9713,7 @@ func (x *GroupRestarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRestarting.ProtoReflect.Descriptor instead.
 func (*GroupRestarting) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{114}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *GroupRestarting) GetChild() string {
@@ -9578,7 +9762,7 @@ type GroupEnded struct {
 
 func (x *GroupEnded) Reset() {
 	*x = GroupEnded{}
-	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9590,7 +9774,7 @@ func (x *GroupEnded) String() string {
 func (*GroupEnded) ProtoMessage() {}
 
 func (x *GroupEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proctor_v1_proctor_proto_msgTypes[115]
+	mi := &file_proctor_v1_proctor_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9603,7 +9787,7 @@ func (x *GroupEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupEnded.ProtoReflect.Descriptor instead.
 func (*GroupEnded) Descriptor() ([]byte, []int) {
-	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{115}
+	return file_proctor_v1_proctor_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *GroupEnded) GetFailed() bool {
@@ -9786,7 +9970,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\n" +
 	"Dependency\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
-	"\tcondition\x18\x02 \x01(\tR\tcondition\"\xbc\x02\n" +
+	"\tcondition\x18\x02 \x01(\tR\tcondition\"\x81\x03\n" +
 	"\vGroupConfig\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1a\n" +
 	"\bstrategy\x18\x02 \x01(\tR\bstrategy\x12&\n" +
@@ -9794,9 +9978,10 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x16restart_window_seconds\x18\x04 \x01(\x01H\x01R\x14restartWindowSeconds\x88\x01\x01\x12#\n" +
 	"\ron_escalation\x18\x05 \x01(\tR\fonEscalation\x12#\n" +
 	"\rauto_shutdown\x18\x06 \x01(\tR\fautoShutdown\x12 \n" +
-	"\vsignificant\x18\a \x01(\bR\vsignificantB\x0f\n" +
+	"\vsignificant\x18\a \x01(\bR\vsignificant\x12C\n" +
+	"\x0fresource_limits\x18\x14 \x01(\v2\x1a.proctor.v1.ResourceLimitsR\x0eresourceLimitsB\x0f\n" +
 	"\r_max_restartsB\x19\n" +
-	"\x17_restart_window_seconds\"\xb2\x03\n" +
+	"\x17_restart_window_seconds\"\xa8\x05\n" +
 	"\x0eResourceLimits\x12\x1f\n" +
 	"\vcpu_percent\x18\x01 \x01(\x05R\n" +
 	"cpuPercent\x12\x1d\n" +
@@ -9813,10 +9998,16 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x10oom_score_adjust\x18\n" +
 	" \x01(\x05R\x0eoomScoreAdjust\x12!\n" +
 	"\fcpu_affinity\x18\v \x03(\x05R\vcpuAffinity\x12\x1a\n" +
-	"\brequired\x18\f \x01(\bR\brequiredB\x0e\n" +
+	"\brequired\x18\f \x01(\bR\brequired\x120\n" +
+	"\x15io_read_mb_per_second\x18\x14 \x01(\x05R\x11ioReadMbPerSecond\x122\n" +
+	"\x16io_write_mb_per_second\x18\x15 \x01(\x05R\x12ioWriteMbPerSecond\x12\x1b\n" +
+	"\tio_weight\x18\x16 \x01(\x05R\bioWeight\x12$\n" +
+	"\x0ememory_soft_mb\x18\x17 \x01(\x05R\fmemorySoftMb\x123\n" +
+	"\x13memory_soft_seconds\x18\x18 \x01(\x01H\x02R\x11memorySoftSeconds\x88\x01\x01B\x0e\n" +
 	"\f_swap_max_mbB\n" +
 	"\n" +
-	"\b_core_mb\"\xdf\x02\n" +
+	"\b_core_mbB\x16\n" +
+	"\x14_memory_soft_seconds\"\xdf\x02\n" +
 	"\x05Probe\x12*\n" +
 	"\x04exec\x18\x01 \x01(\v2\x16.proctor.v1.StringListR\x04exec\x12\x12\n" +
 	"\x04http\x18\x02 \x01(\tR\x04http\x12\x10\n" +
@@ -9828,7 +10019,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0ftimeout_seconds\x18\b \x01(\x01R\x0etimeoutSeconds\x12+\n" +
 	"\x11failure_threshold\x18\t \x01(\x05R\x10failureThreshold\x12+\n" +
 	"\x11success_threshold\x18\n" +
-	" \x01(\x05R\x10successThreshold\"\x98\x06\n" +
+	" \x01(\x05R\x10successThreshold\"\xed\x06\n" +
 	"\x14ProcessManagerConfig\x12f\n" +
 	"\x12collector_binaries\x18\x01 \x03(\v27.proctor.v1.ProcessManagerConfig.CollectorBinariesEntryR\x11collectorBinaries\x12G\n" +
 	" default_graceful_timeout_seconds\x18\x02 \x01(\x01R\x1ddefaultGracefulTimeoutSeconds\x12A\n" +
@@ -9843,7 +10034,9 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	" \x01(\tR\alogPath\x12+\n" +
 	"\x11start_concurrency\x18\v \x01(\x05R\x10startConcurrency\x12\x1b\n" +
 	"\texit_with\x18\f \x01(\tR\bexitWith\x12*\n" +
-	"\x04runs\x18\r \x01(\v2\x16.proctor.v1.RunsConfigR\x04runs\x1aD\n" +
+	"\x04runs\x18\r \x01(\v2\x16.proctor.v1.RunsConfigR\x04runs\x12#\n" +
+	"\rcgroup_parent\x18( \x01(\tR\fcgroupParent\x12.\n" +
+	"\x13on_supervisor_death\x18) \x01(\tR\x11onSupervisorDeath\x1aD\n" +
 	"\x16CollectorBinariesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x01\n" +
@@ -9985,7 +10178,17 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x16ReloadCollectorRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\")\n" +
 	"\x17ReloadCollectorResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\">\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xa9\x01\n" +
+	"\x15LimitCollectorRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12E\n" +
+	"\x06limits\x18\x02 \x03(\v2-.proctor.v1.LimitCollectorRequest.LimitsEntryR\x06limits\x1a9\n" +
+	"\vLimitsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"r\n" +
+	"\x16LimitCollectorResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
+	"\x06limits\x18\x02 \x01(\v2\x1a.proctor.v1.ResourceLimitsR\x06limits\x12\x14\n" +
+	"\x05unmet\x18\x03 \x03(\tR\x05unmet\">\n" +
 	"\x14SendHeartbeatRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\"'\n" +
@@ -10490,7 +10693,7 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
-	"\rSTREAM_STDERR\x10\x022\xbc\x11\n" +
+	"\rSTREAM_STDERR\x10\x022\x95\x12\n" +
 	"\x0eProctorService\x12W\n" +
 	"\x0eStartCollector\x12!.proctor.v1.StartCollectorRequest\x1a\".proctor.v1.StartCollectorResponse\x12T\n" +
 	"\rStopCollector\x12 .proctor.v1.StopCollectorRequest\x1a!.proctor.v1.StopCollectorResponse\x12]\n" +
@@ -10498,7 +10701,8 @@ const file_proctor_v1_proctor_proto_rawDesc = "" +
 	"\x0ePauseCollector\x12!.proctor.v1.PauseCollectorRequest\x1a\".proctor.v1.PauseCollectorResponse\x12Z\n" +
 	"\x0fResumeCollector\x12\".proctor.v1.ResumeCollectorRequest\x1a#.proctor.v1.ResumeCollectorResponse\x12Z\n" +
 	"\x0fSignalCollector\x12\".proctor.v1.SignalCollectorRequest\x1a#.proctor.v1.SignalCollectorResponse\x12Z\n" +
-	"\x0fReloadCollector\x12\".proctor.v1.ReloadCollectorRequest\x1a#.proctor.v1.ReloadCollectorResponse\x12T\n" +
+	"\x0fReloadCollector\x12\".proctor.v1.ReloadCollectorRequest\x1a#.proctor.v1.ReloadCollectorResponse\x12W\n" +
+	"\x0eLimitCollector\x12!.proctor.v1.LimitCollectorRequest\x1a\".proctor.v1.LimitCollectorResponse\x12T\n" +
 	"\rSendHeartbeat\x12 .proctor.v1.SendHeartbeatRequest\x1a!.proctor.v1.SendHeartbeatResponse\x12Z\n" +
 	"\x0fRemoveCollector\x12\".proctor.v1.RemoveCollectorRequest\x1a#.proctor.v1.RemoveCollectorResponse\x12W\n" +
 	"\x0eResetCollector\x12!.proctor.v1.ResetCollectorRequest\x1a\".proctor.v1.ResetCollectorResponse\x12E\n" +
@@ -10532,7 +10736,7 @@ func file_proctor_v1_proctor_proto_rawDescGZIP() []byte {
 }
 
 var file_proctor_v1_proctor_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 123)
+var file_proctor_v1_proctor_proto_msgTypes = make([]protoimpl.MessageInfo, 126)
 var file_proctor_v1_proctor_proto_goTypes = []any{
 	(State)(0),                       // 0: proctor.v1.State
 	(Health)(0),                      // 1: proctor.v1.Health
@@ -10575,103 +10779,106 @@ var file_proctor_v1_proctor_proto_goTypes = []any{
 	(*SignalCollectorResponse)(nil),  // 38: proctor.v1.SignalCollectorResponse
 	(*ReloadCollectorRequest)(nil),   // 39: proctor.v1.ReloadCollectorRequest
 	(*ReloadCollectorResponse)(nil),  // 40: proctor.v1.ReloadCollectorResponse
-	(*SendHeartbeatRequest)(nil),     // 41: proctor.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),    // 42: proctor.v1.SendHeartbeatResponse
-	(*RemoveCollectorRequest)(nil),   // 43: proctor.v1.RemoveCollectorRequest
-	(*RemoveCollectorResponse)(nil),  // 44: proctor.v1.RemoveCollectorResponse
-	(*ResetCollectorRequest)(nil),    // 45: proctor.v1.ResetCollectorRequest
-	(*ResetCollectorResponse)(nil),   // 46: proctor.v1.ResetCollectorResponse
-	(*ShutdownRequest)(nil),          // 47: proctor.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 48: proctor.v1.ShutdownResponse
-	(*Remainder)(nil),                // 49: proctor.v1.Remainder
-	(*GetStatusRequest)(nil),         // 50: proctor.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 51: proctor.v1.GetStatusResponse
-	(*ListCollectorsRequest)(nil),    // 52: proctor.v1.ListCollectorsRequest
-	(*ListCollectorsResponse)(nil),   // 53: proctor.v1.ListCollectorsResponse
-	(*GetGraphRequest)(nil),          // 54: proctor.v1.GetGraphRequest
-	(*GetGraphResponse)(nil),         // 55: proctor.v1.GetGraphResponse
-	(*Node)(nil),                     // 56: proctor.v1.Node
-	(*CheckHealthRequest)(nil),       // 57: proctor.v1.CheckHealthRequest
-	(*CheckHealthResponse)(nil),      // 58: proctor.v1.CheckHealthResponse
-	(*InspectCollectorRequest)(nil),  // 59: proctor.v1.InspectCollectorRequest
-	(*InspectCollectorResponse)(nil), // 60: proctor.v1.InspectCollectorResponse
-	(*GetUsageRequest)(nil),          // 61: proctor.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),         // 62: proctor.v1.GetUsageResponse
-	(*CollectorUsage)(nil),           // 63: proctor.v1.CollectorUsage
-	(*GroupUsage)(nil),               // 64: proctor.v1.GroupUsage
-	(*Usage)(nil),                    // 65: proctor.v1.Usage
-	(*Pressure)(nil),                 // 66: proctor.v1.Pressure
-	(*UsageHigh)(nil),                // 67: proctor.v1.UsageHigh
-	(*UsageNormal)(nil),              // 68: proctor.v1.UsageNormal
-	(*GetSupervisorRequest)(nil),     // 69: proctor.v1.GetSupervisorRequest
-	(*GetSupervisorResponse)(nil),    // 70: proctor.v1.GetSupervisorResponse
-	(*StateCount)(nil),               // 71: proctor.v1.StateCount
-	(*CommandCount)(nil),             // 72: proctor.v1.CommandCount
-	(*Histogram)(nil),                // 73: proctor.v1.Histogram
-	(*Bucket)(nil),                   // 74: proctor.v1.Bucket
-	(*DescribeActorsRequest)(nil),    // 75: proctor.v1.DescribeActorsRequest
-	(*DescribeActorsResponse)(nil),   // 76: proctor.v1.DescribeActorsResponse
-	(*GetRunsRequest)(nil),           // 77: proctor.v1.GetRunsRequest
-	(*GetRunsResponse)(nil),          // 78: proctor.v1.GetRunsResponse
-	(*Run)(nil),                      // 79: proctor.v1.Run
-	(*ListCrashesRequest)(nil),       // 80: proctor.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),      // 81: proctor.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),          // 82: proctor.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),         // 83: proctor.v1.GetCrashResponse
-	(*Crash)(nil),                    // 84: proctor.v1.Crash
-	(*CrashedRun)(nil),               // 85: proctor.v1.CrashedRun
-	(*CoreDump)(nil),                 // 86: proctor.v1.CoreDump
-	(*OtherFailure)(nil),             // 87: proctor.v1.OtherFailure
-	(*ApplyConfigRequest)(nil),       // 88: proctor.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),      // 89: proctor.v1.ApplyConfigResponse
-	(*ReloadConfigRequest)(nil),      // 90: proctor.v1.ReloadConfigRequest
-	(*ReloadConfigResponse)(nil),     // 91: proctor.v1.ReloadConfigResponse
-	(*Plan)(nil),                     // 92: proctor.v1.Plan
-	(*Change)(nil),                   // 93: proctor.v1.Change
-	(*WatchEventsRequest)(nil),       // 94: proctor.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 95: proctor.v1.WatchEventsResponse
-	(*Event)(nil),                    // 96: proctor.v1.Event
-	(*NotifyRefused)(nil),            // 97: proctor.v1.NotifyRefused
-	(*Reloaded)(nil),                 // 98: proctor.v1.Reloaded
-	(*HookFailed)(nil),               // 99: proctor.v1.HookFailed
-	(*Added)(nil),                    // 100: proctor.v1.Added
-	(*Removed)(nil),                  // 101: proctor.v1.Removed
-	(*StateChanged)(nil),             // 102: proctor.v1.StateChanged
-	(*Exited)(nil),                   // 103: proctor.v1.Exited
-	(*RestartScheduled)(nil),         // 104: proctor.v1.RestartScheduled
-	(*StopForced)(nil),               // 105: proctor.v1.StopForced
-	(*TerminateFailure)(nil),         // 106: proctor.v1.TerminateFailure
-	(*Crashed)(nil),                  // 107: proctor.v1.Crashed
-	(*ShuttingDown)(nil),             // 108: proctor.v1.ShuttingDown
-	(*Begun)(nil),                    // 109: proctor.v1.Begun
-	(*ConfigApplied)(nil),            // 110: proctor.v1.ConfigApplied
-	(*Audited)(nil),                  // 111: proctor.v1.Audited
-	(*OutputLost)(nil),               // 112: proctor.v1.OutputLost
-	(*OutputStored)(nil),             // 113: proctor.v1.OutputStored
-	(*Lost)(nil),                     // 114: proctor.v1.Lost
-	(*HealthChanged)(nil),            // 115: proctor.v1.HealthChanged
-	(*LogPosition)(nil),              // 116: proctor.v1.LogPosition
-	(*ReadLogsRequest)(nil),          // 117: proctor.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 118: proctor.v1.ReadLogsResponse
-	(*LogRecord)(nil),                // 119: proctor.v1.LogRecord
-	(*LogGap)(nil),                   // 120: proctor.v1.LogGap
-	(*GroupRestarting)(nil),          // 121: proctor.v1.GroupRestarting
-	(*GroupEnded)(nil),               // 122: proctor.v1.GroupEnded
-	nil,                              // 123: proctor.v1.CollectorConfig.EnvEntry
-	nil,                              // 124: proctor.v1.CollectorConfig.SecretsEntry
-	nil,                              // 125: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	nil,                              // 126: proctor.v1.Config.CollectorsEntry
-	nil,                              // 127: proctor.v1.Config.GroupsEntry
-	nil,                              // 128: proctor.v1.ReadLogsRequest.AfterEntry
-	nil,                              // 129: proctor.v1.ReadLogsResponse.BeginEntry
-	(*timestamppb.Timestamp)(nil),    // 130: google.protobuf.Timestamp
+	(*LimitCollectorRequest)(nil),    // 41: proctor.v1.LimitCollectorRequest
+	(*LimitCollectorResponse)(nil),   // 42: proctor.v1.LimitCollectorResponse
+	(*SendHeartbeatRequest)(nil),     // 43: proctor.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),    // 44: proctor.v1.SendHeartbeatResponse
+	(*RemoveCollectorRequest)(nil),   // 45: proctor.v1.RemoveCollectorRequest
+	(*RemoveCollectorResponse)(nil),  // 46: proctor.v1.RemoveCollectorResponse
+	(*ResetCollectorRequest)(nil),    // 47: proctor.v1.ResetCollectorRequest
+	(*ResetCollectorResponse)(nil),   // 48: proctor.v1.ResetCollectorResponse
+	(*ShutdownRequest)(nil),          // 49: proctor.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 50: proctor.v1.ShutdownResponse
+	(*Remainder)(nil),                // 51: proctor.v1.Remainder
+	(*GetStatusRequest)(nil),         // 52: proctor.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 53: proctor.v1.GetStatusResponse
+	(*ListCollectorsRequest)(nil),    // 54: proctor.v1.ListCollectorsRequest
+	(*ListCollectorsResponse)(nil),   // 55: proctor.v1.ListCollectorsResponse
+	(*GetGraphRequest)(nil),          // 56: proctor.v1.GetGraphRequest
+	(*GetGraphResponse)(nil),         // 57: proctor.v1.GetGraphResponse
+	(*Node)(nil),                     // 58: proctor.v1.Node
+	(*CheckHealthRequest)(nil),       // 59: proctor.v1.CheckHealthRequest
+	(*CheckHealthResponse)(nil),      // 60: proctor.v1.CheckHealthResponse
+	(*InspectCollectorRequest)(nil),  // 61: proctor.v1.InspectCollectorRequest
+	(*InspectCollectorResponse)(nil), // 62: proctor.v1.InspectCollectorResponse
+	(*GetUsageRequest)(nil),          // 63: proctor.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),         // 64: proctor.v1.GetUsageResponse
+	(*CollectorUsage)(nil),           // 65: proctor.v1.CollectorUsage
+	(*GroupUsage)(nil),               // 66: proctor.v1.GroupUsage
+	(*Usage)(nil),                    // 67: proctor.v1.Usage
+	(*Pressure)(nil),                 // 68: proctor.v1.Pressure
+	(*UsageHigh)(nil),                // 69: proctor.v1.UsageHigh
+	(*UsageNormal)(nil),              // 70: proctor.v1.UsageNormal
+	(*GetSupervisorRequest)(nil),     // 71: proctor.v1.GetSupervisorRequest
+	(*GetSupervisorResponse)(nil),    // 72: proctor.v1.GetSupervisorResponse
+	(*StateCount)(nil),               // 73: proctor.v1.StateCount
+	(*CommandCount)(nil),             // 74: proctor.v1.CommandCount
+	(*Histogram)(nil),                // 75: proctor.v1.Histogram
+	(*Bucket)(nil),                   // 76: proctor.v1.Bucket
+	(*DescribeActorsRequest)(nil),    // 77: proctor.v1.DescribeActorsRequest
+	(*DescribeActorsResponse)(nil),   // 78: proctor.v1.DescribeActorsResponse
+	(*GetRunsRequest)(nil),           // 79: proctor.v1.GetRunsRequest
+	(*GetRunsResponse)(nil),          // 80: proctor.v1.GetRunsResponse
+	(*Run)(nil),                      // 81: proctor.v1.Run
+	(*ListCrashesRequest)(nil),       // 82: proctor.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),      // 83: proctor.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),          // 84: proctor.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),         // 85: proctor.v1.GetCrashResponse
+	(*Crash)(nil),                    // 86: proctor.v1.Crash
+	(*CrashedRun)(nil),               // 87: proctor.v1.CrashedRun
+	(*CoreDump)(nil),                 // 88: proctor.v1.CoreDump
+	(*OtherFailure)(nil),             // 89: proctor.v1.OtherFailure
+	(*ApplyConfigRequest)(nil),       // 90: proctor.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),      // 91: proctor.v1.ApplyConfigResponse
+	(*ReloadConfigRequest)(nil),      // 92: proctor.v1.ReloadConfigRequest
+	(*ReloadConfigResponse)(nil),     // 93: proctor.v1.ReloadConfigResponse
+	(*Plan)(nil),                     // 94: proctor.v1.Plan
+	(*Change)(nil),                   // 95: proctor.v1.Change
+	(*WatchEventsRequest)(nil),       // 96: proctor.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 97: proctor.v1.WatchEventsResponse
+	(*Event)(nil),                    // 98: proctor.v1.Event
+	(*NotifyRefused)(nil),            // 99: proctor.v1.NotifyRefused
+	(*Reloaded)(nil),                 // 100: proctor.v1.Reloaded
+	(*HookFailed)(nil),               // 101: proctor.v1.HookFailed
+	(*Added)(nil),                    // 102: proctor.v1.Added
+	(*Removed)(nil),                  // 103: proctor.v1.Removed
+	(*StateChanged)(nil),             // 104: proctor.v1.StateChanged
+	(*Exited)(nil),                   // 105: proctor.v1.Exited
+	(*RestartScheduled)(nil),         // 106: proctor.v1.RestartScheduled
+	(*StopForced)(nil),               // 107: proctor.v1.StopForced
+	(*TerminateFailure)(nil),         // 108: proctor.v1.TerminateFailure
+	(*Crashed)(nil),                  // 109: proctor.v1.Crashed
+	(*ShuttingDown)(nil),             // 110: proctor.v1.ShuttingDown
+	(*Begun)(nil),                    // 111: proctor.v1.Begun
+	(*ConfigApplied)(nil),            // 112: proctor.v1.ConfigApplied
+	(*Audited)(nil),                  // 113: proctor.v1.Audited
+	(*OutputLost)(nil),               // 114: proctor.v1.OutputLost
+	(*OutputStored)(nil),             // 115: proctor.v1.OutputStored
+	(*Lost)(nil),                     // 116: proctor.v1.Lost
+	(*HealthChanged)(nil),            // 117: proctor.v1.HealthChanged
+	(*LogPosition)(nil),              // 118: proctor.v1.LogPosition
+	(*ReadLogsRequest)(nil),          // 119: proctor.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 120: proctor.v1.ReadLogsResponse
+	(*LogRecord)(nil),                // 121: proctor.v1.LogRecord
+	(*LogGap)(nil),                   // 122: proctor.v1.LogGap
+	(*GroupRestarting)(nil),          // 123: proctor.v1.GroupRestarting
+	(*GroupEnded)(nil),               // 124: proctor.v1.GroupEnded
+	nil,                              // 125: proctor.v1.CollectorConfig.EnvEntry
+	nil,                              // 126: proctor.v1.CollectorConfig.SecretsEntry
+	nil,                              // 127: proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	nil,                              // 128: proctor.v1.Config.CollectorsEntry
+	nil,                              // 129: proctor.v1.Config.GroupsEntry
+	nil,                              // 130: proctor.v1.LimitCollectorRequest.LimitsEntry
+	nil,                              // 131: proctor.v1.ReadLogsRequest.AfterEntry
+	nil,                              // 132: proctor.v1.ReadLogsResponse.BeginEntry
+	(*timestamppb.Timestamp)(nil),    // 133: google.protobuf.Timestamp
 }
 var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	0,   // 0: proctor.v1.Error.state:type_name -> proctor.v1.State
 	8,   // 1: proctor.v1.Error.problems:type_name -> proctor.v1.Problem
 	9,   // 2: proctor.v1.OutputConfig.mask:type_name -> proctor.v1.StringList
 	9,   // 3: proctor.v1.OutputConfig.also:type_name -> proctor.v1.StringList
-	123, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
+	125, // 4: proctor.v1.CollectorConfig.env:type_name -> proctor.v1.CollectorConfig.EnvEntry
 	10,  // 5: proctor.v1.CollectorConfig.output:type_name -> proctor.v1.OutputConfig
 	9,   // 6: proctor.v1.CollectorConfig.supplementary_groups:type_name -> proctor.v1.StringList
 	17,  // 7: proctor.v1.CollectorConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
@@ -10683,188 +10890,193 @@ var file_proctor_v1_proctor_proto_depIdxs = []int32{
 	13,  // 13: proctor.v1.CollectorConfig.activity:type_name -> proctor.v1.Activity
 	14,  // 14: proctor.v1.CollectorConfig.stop_sequence:type_name -> proctor.v1.StopStep
 	9,   // 15: proctor.v1.CollectorConfig.capabilities:type_name -> proctor.v1.StringList
-	124, // 16: proctor.v1.CollectorConfig.secrets:type_name -> proctor.v1.CollectorConfig.SecretsEntry
+	126, // 16: proctor.v1.CollectorConfig.secrets:type_name -> proctor.v1.CollectorConfig.SecretsEntry
 	12,  // 17: proctor.v1.CollectorConfig.warn:type_name -> proctor.v1.UsageWarnings
-	9,   // 18: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
-	125, // 19: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
-	10,  // 20: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
-	20,  // 21: proctor.v1.ProcessManagerConfig.runs:type_name -> proctor.v1.RunsConfig
-	19,  // 22: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
-	126, // 23: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
-	127, // 24: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
-	130, // 25: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
-	2,   // 26: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
-	0,   // 27: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
-	130, // 28: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
-	130, // 29: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
-	130, // 30: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
-	22,  // 31: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
-	1,   // 32: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
-	23,  // 33: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
-	130, // 34: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
-	25,  // 35: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
-	130, // 36: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
-	0,   // 37: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
-	130, // 38: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
-	11,  // 39: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
-	22,  // 40: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
-	49,  // 41: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
-	24,  // 42: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
-	24,  // 43: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
-	26,  // 44: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
-	56,  // 45: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
-	0,   // 46: proctor.v1.Node.state:type_name -> proctor.v1.State
-	15,  // 47: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
-	15,  // 48: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
-	130, // 49: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
-	130, // 50: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
-	130, // 51: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
-	1,   // 52: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
-	24,  // 53: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
-	11,  // 54: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
-	63,  // 55: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
-	64,  // 56: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
-	65,  // 57: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
-	65,  // 58: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
-	130, // 59: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
-	66,  // 60: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
-	66,  // 61: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
-	66,  // 62: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
-	130, // 63: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
-	71,  // 64: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
-	72,  // 65: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
-	73,  // 66: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
-	0,   // 67: proctor.v1.StateCount.state:type_name -> proctor.v1.State
-	74,  // 68: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
-	79,  // 69: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
-	130, // 70: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
-	4,   // 71: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
-	3,   // 72: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
-	22,  // 73: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
-	130, // 74: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
-	84,  // 75: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
-	84,  // 76: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
-	130, // 77: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
-	130, // 78: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
-	85,  // 79: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
-	22,  // 80: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
-	86,  // 81: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
-	87,  // 82: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
-	65,  // 83: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
-	130, // 84: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
-	130, // 85: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
-	21,  // 86: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
-	92,  // 87: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
-	92,  // 88: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
-	93,  // 89: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
-	5,   // 90: proctor.v1.Change.action:type_name -> proctor.v1.Action
-	7,   // 91: proctor.v1.Change.error:type_name -> proctor.v1.Error
-	130, // 92: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	96,  // 93: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
-	130, // 94: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	100, // 95: proctor.v1.Event.added:type_name -> proctor.v1.Added
-	101, // 96: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
-	102, // 97: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
-	103, // 98: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
-	104, // 99: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
-	105, // 100: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
-	106, // 101: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
-	107, // 102: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
-	108, // 103: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
-	109, // 104: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
-	110, // 105: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
-	111, // 106: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
-	112, // 107: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
-	113, // 108: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
-	114, // 109: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
-	115, // 110: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
-	97,  // 111: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
-	98,  // 112: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
-	99,  // 113: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
-	67,  // 114: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
-	68,  // 115: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
-	121, // 116: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
-	122, // 117: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
-	0,   // 118: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
-	0,   // 119: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
-	130, // 120: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
-	22,  // 121: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
-	130, // 122: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
-	7,   // 123: proctor.v1.Audited.error:type_name -> proctor.v1.Error
-	1,   // 124: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
-	1,   // 125: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
-	130, // 126: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	130, // 127: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	6,   // 128: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
-	128, // 129: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
-	119, // 130: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
-	129, // 131: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
-	130, // 132: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
-	6,   // 133: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
-	120, // 134: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
-	7,   // 135: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
-	116, // 136: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
-	11,  // 137: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
-	16,  // 138: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
-	116, // 139: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
-	116, // 140: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
-	27,  // 141: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
-	29,  // 142: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
-	31,  // 143: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
-	33,  // 144: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
-	35,  // 145: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
-	37,  // 146: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
-	39,  // 147: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
-	41,  // 148: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
-	43,  // 149: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
-	45,  // 150: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
-	47,  // 151: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
-	50,  // 152: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
-	52,  // 153: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
-	57,  // 154: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
-	54,  // 155: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
-	59,  // 156: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
-	61,  // 157: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
-	69,  // 158: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
-	75,  // 159: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
-	77,  // 160: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
-	80,  // 161: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
-	82,  // 162: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
-	88,  // 163: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
-	90,  // 164: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
-	94,  // 165: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
-	117, // 166: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
-	28,  // 167: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
-	30,  // 168: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
-	32,  // 169: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
-	34,  // 170: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
-	36,  // 171: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
-	38,  // 172: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
-	40,  // 173: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
-	42,  // 174: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
-	44,  // 175: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
-	46,  // 176: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
-	48,  // 177: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
-	51,  // 178: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
-	53,  // 179: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
-	58,  // 180: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
-	55,  // 181: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
-	60,  // 182: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
-	62,  // 183: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
-	70,  // 184: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
-	76,  // 185: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
-	78,  // 186: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
-	81,  // 187: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
-	83,  // 188: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
-	89,  // 189: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
-	91,  // 190: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
-	95,  // 191: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
-	118, // 192: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
-	167, // [167:193] is the sub-list for method output_type
-	141, // [141:167] is the sub-list for method input_type
-	141, // [141:141] is the sub-list for extension type_name
-	141, // [141:141] is the sub-list for extension extendee
-	0,   // [0:141] is the sub-list for field type_name
+	17,  // 18: proctor.v1.GroupConfig.resource_limits:type_name -> proctor.v1.ResourceLimits
+	9,   // 19: proctor.v1.Probe.exec:type_name -> proctor.v1.StringList
+	127, // 20: proctor.v1.ProcessManagerConfig.collector_binaries:type_name -> proctor.v1.ProcessManagerConfig.CollectorBinariesEntry
+	10,  // 21: proctor.v1.ProcessManagerConfig.output:type_name -> proctor.v1.OutputConfig
+	20,  // 22: proctor.v1.ProcessManagerConfig.runs:type_name -> proctor.v1.RunsConfig
+	19,  // 23: proctor.v1.Config.process_manager:type_name -> proctor.v1.ProcessManagerConfig
+	128, // 24: proctor.v1.Config.collectors:type_name -> proctor.v1.Config.CollectorsEntry
+	129, // 25: proctor.v1.Config.groups:type_name -> proctor.v1.Config.GroupsEntry
+	133, // 26: proctor.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	2,   // 27: proctor.v1.Exit.illness:type_name -> proctor.v1.Illness
+	0,   // 28: proctor.v1.CollectorStatus.state:type_name -> proctor.v1.State
+	133, // 29: proctor.v1.CollectorStatus.since:type_name -> google.protobuf.Timestamp
+	133, // 30: proctor.v1.CollectorStatus.started_at:type_name -> google.protobuf.Timestamp
+	133, // 31: proctor.v1.CollectorStatus.next_restart:type_name -> google.protobuf.Timestamp
+	22,  // 32: proctor.v1.CollectorStatus.last_exit:type_name -> proctor.v1.Exit
+	1,   // 33: proctor.v1.CollectorStatus.health:type_name -> proctor.v1.Health
+	23,  // 34: proctor.v1.CollectorStatus.totals:type_name -> proctor.v1.Totals
+	133, // 35: proctor.v1.CollectorStatus.health_since:type_name -> google.protobuf.Timestamp
+	25,  // 36: proctor.v1.CollectorStatus.said:type_name -> proctor.v1.Said
+	133, // 37: proctor.v1.Said.heartbeat:type_name -> google.protobuf.Timestamp
+	0,   // 38: proctor.v1.GroupStatus.state:type_name -> proctor.v1.State
+	133, // 39: proctor.v1.GroupStatus.next_restart:type_name -> google.protobuf.Timestamp
+	11,  // 40: proctor.v1.StartCollectorRequest.config:type_name -> proctor.v1.CollectorConfig
+	22,  // 41: proctor.v1.StopCollectorResponse.exit:type_name -> proctor.v1.Exit
+	130, // 42: proctor.v1.LimitCollectorRequest.limits:type_name -> proctor.v1.LimitCollectorRequest.LimitsEntry
+	17,  // 43: proctor.v1.LimitCollectorResponse.limits:type_name -> proctor.v1.ResourceLimits
+	51,  // 44: proctor.v1.ShutdownResponse.left:type_name -> proctor.v1.Remainder
+	24,  // 45: proctor.v1.GetStatusResponse.status:type_name -> proctor.v1.CollectorStatus
+	24,  // 46: proctor.v1.ListCollectorsResponse.collectors:type_name -> proctor.v1.CollectorStatus
+	26,  // 47: proctor.v1.ListCollectorsResponse.groups:type_name -> proctor.v1.GroupStatus
+	58,  // 48: proctor.v1.GetGraphResponse.nodes:type_name -> proctor.v1.Node
+	0,   // 49: proctor.v1.Node.state:type_name -> proctor.v1.State
+	15,  // 50: proctor.v1.Node.requires:type_name -> proctor.v1.Dependency
+	15,  // 51: proctor.v1.Node.after:type_name -> proctor.v1.Dependency
+	133, // 52: proctor.v1.Node.asked:type_name -> google.protobuf.Timestamp
+	133, // 53: proctor.v1.Node.ordered:type_name -> google.protobuf.Timestamp
+	133, // 54: proctor.v1.Node.up:type_name -> google.protobuf.Timestamp
+	1,   // 55: proctor.v1.CheckHealthResponse.health:type_name -> proctor.v1.Health
+	24,  // 56: proctor.v1.InspectCollectorResponse.status:type_name -> proctor.v1.CollectorStatus
+	11,  // 57: proctor.v1.InspectCollectorResponse.config:type_name -> proctor.v1.CollectorConfig
+	65,  // 58: proctor.v1.GetUsageResponse.collectors:type_name -> proctor.v1.CollectorUsage
+	66,  // 59: proctor.v1.GetUsageResponse.groups:type_name -> proctor.v1.GroupUsage
+	67,  // 60: proctor.v1.CollectorUsage.usage:type_name -> proctor.v1.Usage
+	67,  // 61: proctor.v1.GroupUsage.usage:type_name -> proctor.v1.Usage
+	133, // 62: proctor.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	68,  // 63: proctor.v1.Usage.cpu_pressure:type_name -> proctor.v1.Pressure
+	68,  // 64: proctor.v1.Usage.memory_pressure:type_name -> proctor.v1.Pressure
+	68,  // 65: proctor.v1.Usage.io_pressure:type_name -> proctor.v1.Pressure
+	133, // 66: proctor.v1.GetSupervisorResponse.started_at:type_name -> google.protobuf.Timestamp
+	73,  // 67: proctor.v1.GetSupervisorResponse.states:type_name -> proctor.v1.StateCount
+	74,  // 68: proctor.v1.GetSupervisorResponse.commands:type_name -> proctor.v1.CommandCount
+	75,  // 69: proctor.v1.GetSupervisorResponse.spawns:type_name -> proctor.v1.Histogram
+	0,   // 70: proctor.v1.StateCount.state:type_name -> proctor.v1.State
+	76,  // 71: proctor.v1.Histogram.buckets:type_name -> proctor.v1.Bucket
+	81,  // 72: proctor.v1.GetRunsResponse.runs:type_name -> proctor.v1.Run
+	133, // 73: proctor.v1.Run.started_at:type_name -> google.protobuf.Timestamp
+	4,   // 74: proctor.v1.Run.trigger:type_name -> proctor.v1.RunTrigger
+	3,   // 75: proctor.v1.Run.end:type_name -> proctor.v1.RunEnd
+	22,  // 76: proctor.v1.Run.exit:type_name -> proctor.v1.Exit
+	133, // 77: proctor.v1.Run.next_at:type_name -> google.protobuf.Timestamp
+	86,  // 78: proctor.v1.ListCrashesResponse.crashes:type_name -> proctor.v1.Crash
+	86,  // 79: proctor.v1.GetCrashResponse.crash:type_name -> proctor.v1.Crash
+	133, // 80: proctor.v1.Crash.first:type_name -> google.protobuf.Timestamp
+	133, // 81: proctor.v1.Crash.last:type_name -> google.protobuf.Timestamp
+	87,  // 82: proctor.v1.Crash.recent:type_name -> proctor.v1.CrashedRun
+	22,  // 83: proctor.v1.Crash.exit:type_name -> proctor.v1.Exit
+	88,  // 84: proctor.v1.Crash.core:type_name -> proctor.v1.CoreDump
+	89,  // 85: proctor.v1.Crash.others:type_name -> proctor.v1.OtherFailure
+	67,  // 86: proctor.v1.Crash.usage:type_name -> proctor.v1.Usage
+	133, // 87: proctor.v1.CrashedRun.at:type_name -> google.protobuf.Timestamp
+	133, // 88: proctor.v1.OtherFailure.at:type_name -> google.protobuf.Timestamp
+	21,  // 89: proctor.v1.ApplyConfigRequest.config:type_name -> proctor.v1.Config
+	94,  // 90: proctor.v1.ApplyConfigResponse.plan:type_name -> proctor.v1.Plan
+	94,  // 91: proctor.v1.ReloadConfigResponse.plan:type_name -> proctor.v1.Plan
+	95,  // 92: proctor.v1.Plan.changes:type_name -> proctor.v1.Change
+	5,   // 93: proctor.v1.Change.action:type_name -> proctor.v1.Action
+	7,   // 94: proctor.v1.Change.error:type_name -> proctor.v1.Error
+	133, // 95: proctor.v1.WatchEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	98,  // 96: proctor.v1.WatchEventsResponse.events:type_name -> proctor.v1.Event
+	133, // 97: proctor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	102, // 98: proctor.v1.Event.added:type_name -> proctor.v1.Added
+	103, // 99: proctor.v1.Event.removed:type_name -> proctor.v1.Removed
+	104, // 100: proctor.v1.Event.state_changed:type_name -> proctor.v1.StateChanged
+	105, // 101: proctor.v1.Event.exited:type_name -> proctor.v1.Exited
+	106, // 102: proctor.v1.Event.restart_scheduled:type_name -> proctor.v1.RestartScheduled
+	107, // 103: proctor.v1.Event.stop_forced:type_name -> proctor.v1.StopForced
+	108, // 104: proctor.v1.Event.terminate_failure:type_name -> proctor.v1.TerminateFailure
+	109, // 105: proctor.v1.Event.crashed:type_name -> proctor.v1.Crashed
+	110, // 106: proctor.v1.Event.shutting_down:type_name -> proctor.v1.ShuttingDown
+	111, // 107: proctor.v1.Event.begun:type_name -> proctor.v1.Begun
+	112, // 108: proctor.v1.Event.config_applied:type_name -> proctor.v1.ConfigApplied
+	113, // 109: proctor.v1.Event.audited:type_name -> proctor.v1.Audited
+	114, // 110: proctor.v1.Event.output_lost:type_name -> proctor.v1.OutputLost
+	115, // 111: proctor.v1.Event.output_stored:type_name -> proctor.v1.OutputStored
+	116, // 112: proctor.v1.Event.lost:type_name -> proctor.v1.Lost
+	117, // 113: proctor.v1.Event.health_changed:type_name -> proctor.v1.HealthChanged
+	99,  // 114: proctor.v1.Event.notify_refused:type_name -> proctor.v1.NotifyRefused
+	100, // 115: proctor.v1.Event.reloaded:type_name -> proctor.v1.Reloaded
+	101, // 116: proctor.v1.Event.hook_failed:type_name -> proctor.v1.HookFailed
+	69,  // 117: proctor.v1.Event.usage_high:type_name -> proctor.v1.UsageHigh
+	70,  // 118: proctor.v1.Event.usage_normal:type_name -> proctor.v1.UsageNormal
+	123, // 119: proctor.v1.Event.group_restarting:type_name -> proctor.v1.GroupRestarting
+	124, // 120: proctor.v1.Event.group_ended:type_name -> proctor.v1.GroupEnded
+	0,   // 121: proctor.v1.StateChanged.from:type_name -> proctor.v1.State
+	0,   // 122: proctor.v1.StateChanged.to:type_name -> proctor.v1.State
+	133, // 123: proctor.v1.StateChanged.next_restart:type_name -> google.protobuf.Timestamp
+	22,  // 124: proctor.v1.Exited.exit:type_name -> proctor.v1.Exit
+	133, // 125: proctor.v1.RestartScheduled.at:type_name -> google.protobuf.Timestamp
+	7,   // 126: proctor.v1.Audited.error:type_name -> proctor.v1.Error
+	1,   // 127: proctor.v1.HealthChanged.from:type_name -> proctor.v1.Health
+	1,   // 128: proctor.v1.HealthChanged.to:type_name -> proctor.v1.Health
+	133, // 129: proctor.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	133, // 130: proctor.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	6,   // 131: proctor.v1.ReadLogsRequest.stream:type_name -> proctor.v1.Stream
+	131, // 132: proctor.v1.ReadLogsRequest.after:type_name -> proctor.v1.ReadLogsRequest.AfterEntry
+	121, // 133: proctor.v1.ReadLogsResponse.records:type_name -> proctor.v1.LogRecord
+	132, // 134: proctor.v1.ReadLogsResponse.begin:type_name -> proctor.v1.ReadLogsResponse.BeginEntry
+	133, // 135: proctor.v1.LogRecord.time:type_name -> google.protobuf.Timestamp
+	6,   // 136: proctor.v1.LogRecord.stream:type_name -> proctor.v1.Stream
+	122, // 137: proctor.v1.LogRecord.gap:type_name -> proctor.v1.LogGap
+	7,   // 138: proctor.v1.LogRecord.error:type_name -> proctor.v1.Error
+	118, // 139: proctor.v1.LogRecord.position:type_name -> proctor.v1.LogPosition
+	11,  // 140: proctor.v1.Config.CollectorsEntry.value:type_name -> proctor.v1.CollectorConfig
+	16,  // 141: proctor.v1.Config.GroupsEntry.value:type_name -> proctor.v1.GroupConfig
+	118, // 142: proctor.v1.ReadLogsRequest.AfterEntry.value:type_name -> proctor.v1.LogPosition
+	118, // 143: proctor.v1.ReadLogsResponse.BeginEntry.value:type_name -> proctor.v1.LogPosition
+	27,  // 144: proctor.v1.ProctorService.StartCollector:input_type -> proctor.v1.StartCollectorRequest
+	29,  // 145: proctor.v1.ProctorService.StopCollector:input_type -> proctor.v1.StopCollectorRequest
+	31,  // 146: proctor.v1.ProctorService.RestartCollector:input_type -> proctor.v1.RestartCollectorRequest
+	33,  // 147: proctor.v1.ProctorService.PauseCollector:input_type -> proctor.v1.PauseCollectorRequest
+	35,  // 148: proctor.v1.ProctorService.ResumeCollector:input_type -> proctor.v1.ResumeCollectorRequest
+	37,  // 149: proctor.v1.ProctorService.SignalCollector:input_type -> proctor.v1.SignalCollectorRequest
+	39,  // 150: proctor.v1.ProctorService.ReloadCollector:input_type -> proctor.v1.ReloadCollectorRequest
+	41,  // 151: proctor.v1.ProctorService.LimitCollector:input_type -> proctor.v1.LimitCollectorRequest
+	43,  // 152: proctor.v1.ProctorService.SendHeartbeat:input_type -> proctor.v1.SendHeartbeatRequest
+	45,  // 153: proctor.v1.ProctorService.RemoveCollector:input_type -> proctor.v1.RemoveCollectorRequest
+	47,  // 154: proctor.v1.ProctorService.ResetCollector:input_type -> proctor.v1.ResetCollectorRequest
+	49,  // 155: proctor.v1.ProctorService.Shutdown:input_type -> proctor.v1.ShutdownRequest
+	52,  // 156: proctor.v1.ProctorService.GetStatus:input_type -> proctor.v1.GetStatusRequest
+	54,  // 157: proctor.v1.ProctorService.ListCollectors:input_type -> proctor.v1.ListCollectorsRequest
+	59,  // 158: proctor.v1.ProctorService.CheckHealth:input_type -> proctor.v1.CheckHealthRequest
+	56,  // 159: proctor.v1.ProctorService.GetGraph:input_type -> proctor.v1.GetGraphRequest
+	61,  // 160: proctor.v1.ProctorService.InspectCollector:input_type -> proctor.v1.InspectCollectorRequest
+	63,  // 161: proctor.v1.ProctorService.GetUsage:input_type -> proctor.v1.GetUsageRequest
+	71,  // 162: proctor.v1.ProctorService.GetSupervisor:input_type -> proctor.v1.GetSupervisorRequest
+	77,  // 163: proctor.v1.ProctorService.DescribeActors:input_type -> proctor.v1.DescribeActorsRequest
+	79,  // 164: proctor.v1.ProctorService.GetRuns:input_type -> proctor.v1.GetRunsRequest
+	82,  // 165: proctor.v1.ProctorService.ListCrashes:input_type -> proctor.v1.ListCrashesRequest
+	84,  // 166: proctor.v1.ProctorService.GetCrash:input_type -> proctor.v1.GetCrashRequest
+	90,  // 167: proctor.v1.ProctorService.ApplyConfig:input_type -> proctor.v1.ApplyConfigRequest
+	92,  // 168: proctor.v1.ProctorService.ReloadConfig:input_type -> proctor.v1.ReloadConfigRequest
+	96,  // 169: proctor.v1.ProctorService.WatchEvents:input_type -> proctor.v1.WatchEventsRequest
+	119, // 170: proctor.v1.ProctorService.ReadLogs:input_type -> proctor.v1.ReadLogsRequest
+	28,  // 171: proctor.v1.ProctorService.StartCollector:output_type -> proctor.v1.StartCollectorResponse
+	30,  // 172: proctor.v1.ProctorService.StopCollector:output_type -> proctor.v1.StopCollectorResponse
+	32,  // 173: proctor.v1.ProctorService.RestartCollector:output_type -> proctor.v1.RestartCollectorResponse
+	34,  // 174: proctor.v1.ProctorService.PauseCollector:output_type -> proctor.v1.PauseCollectorResponse
+	36,  // 175: proctor.v1.ProctorService.ResumeCollector:output_type -> proctor.v1.ResumeCollectorResponse
+	38,  // 176: proctor.v1.ProctorService.SignalCollector:output_type -> proctor.v1.SignalCollectorResponse
+	40,  // 177: proctor.v1.ProctorService.ReloadCollector:output_type -> proctor.v1.ReloadCollectorResponse
+	42,  // 178: proctor.v1.ProctorService.LimitCollector:output_type -> proctor.v1.LimitCollectorResponse
+	44,  // 179: proctor.v1.ProctorService.SendHeartbeat:output_type -> proctor.v1.SendHeartbeatResponse
+	46,  // 180: proctor.v1.ProctorService.RemoveCollector:output_type -> proctor.v1.RemoveCollectorResponse
+	48,  // 181: proctor.v1.ProctorService.ResetCollector:output_type -> proctor.v1.ResetCollectorResponse
+	50,  // 182: proctor.v1.ProctorService.Shutdown:output_type -> proctor.v1.ShutdownResponse
+	53,  // 183: proctor.v1.ProctorService.GetStatus:output_type -> proctor.v1.GetStatusResponse
+	55,  // 184: proctor.v1.ProctorService.ListCollectors:output_type -> proctor.v1.ListCollectorsResponse
+	60,  // 185: proctor.v1.ProctorService.CheckHealth:output_type -> proctor.v1.CheckHealthResponse
+	57,  // 186: proctor.v1.ProctorService.GetGraph:output_type -> proctor.v1.GetGraphResponse
+	62,  // 187: proctor.v1.ProctorService.InspectCollector:output_type -> proctor.v1.InspectCollectorResponse
+	64,  // 188: proctor.v1.ProctorService.GetUsage:output_type -> proctor.v1.GetUsageResponse
+	72,  // 189: proctor.v1.ProctorService.GetSupervisor:output_type -> proctor.v1.GetSupervisorResponse
+	78,  // 190: proctor.v1.ProctorService.DescribeActors:output_type -> proctor.v1.DescribeActorsResponse
+	80,  // 191: proctor.v1.ProctorService.GetRuns:output_type -> proctor.v1.GetRunsResponse
+	83,  // 192: proctor.v1.ProctorService.ListCrashes:output_type -> proctor.v1.ListCrashesResponse
+	85,  // 193: proctor.v1.ProctorService.GetCrash:output_type -> proctor.v1.GetCrashResponse
+	91,  // 194: proctor.v1.ProctorService.ApplyConfig:output_type -> proctor.v1.ApplyConfigResponse
+	93,  // 195: proctor.v1.ProctorService.ReloadConfig:output_type -> proctor.v1.ReloadConfigResponse
+	97,  // 196: proctor.v1.ProctorService.WatchEvents:output_type -> proctor.v1.WatchEventsResponse
+	120, // 197: proctor.v1.ProctorService.ReadLogs:output_type -> proctor.v1.ReadLogsResponse
+	171, // [171:198] is the sub-list for method output_type
+	144, // [144:171] is the sub-list for method input_type
+	144, // [144:144] is the sub-list for extension type_name
+	144, // [144:144] is the sub-list for extension extendee
+	0,   // [0:144] is the sub-list for field type_name
 }
 
 func init() { file_proctor_v1_proctor_proto_init() }
@@ -10877,8 +11089,8 @@ func file_proctor_v1_proctor_proto_init() {
 	file_proctor_v1_proctor_proto_msgTypes[5].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[9].OneofWrappers = []any{}
 	file_proctor_v1_proctor_proto_msgTypes[10].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[58].OneofWrappers = []any{}
-	file_proctor_v1_proctor_proto_msgTypes[89].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[60].OneofWrappers = []any{}
+	file_proctor_v1_proctor_proto_msgTypes[91].OneofWrappers = []any{
 		(*Event_Added)(nil),
 		(*Event_Removed)(nil),
 		(*Event_StateChanged)(nil),
@@ -10903,7 +11115,7 @@ func file_proctor_v1_proctor_proto_init() {
 		(*Event_GroupRestarting)(nil),
 		(*Event_GroupEnded)(nil),
 	}
-	file_proctor_v1_proctor_proto_msgTypes[112].OneofWrappers = []any{
+	file_proctor_v1_proctor_proto_msgTypes[114].OneofWrappers = []any{
 		(*LogRecord_Text)(nil),
 		(*LogRecord_Bytes)(nil),
 		(*LogRecord_Gap)(nil),
@@ -10915,7 +11127,7 @@ func file_proctor_v1_proctor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proctor_v1_proctor_proto_rawDesc), len(file_proctor_v1_proctor_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   123,
+			NumMessages:   126,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
