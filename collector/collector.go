@@ -146,6 +146,7 @@ type collector struct {
 	endsUnhealthy bool          // an unhealthy one is ended
 	checks        *checks       // of this incarnation; nil: there are no probes
 
+	within     []messages.GroupLimits
 	around     *surroundings // of this incarnation; nil: it is started and sent signals, no more
 	vacated    bool          // nothing is left of the process
 	parted     bool          // what is to run after it does, or has
@@ -232,6 +233,8 @@ func (c *collector) Receive(ctx actor.Context) {
 		c.limited(ctx, m)
 	case messages.CondemnProcess:
 		c.condemn(ctx, m)
+	case messages.AmendProcess:
+		c.amend(ctx, m.Config)
 	case messages.BeatProcess:
 		c.hearBeat(ctx, m)
 	case news:
@@ -671,20 +674,9 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	if c.abort, err = platform.ParseSignal(cmp.Or(cfg.WatchdogSignal, config.DefaultWatchdogSignal)); err != nil {
 		c.abort = stop // Windows has none that leaves behind how it came to that
 	}
-	spec := platform.Spec{
-		Label:      c.id,
-		Path:       cfg.BinaryPath,
-		Args:       cfg.Args,
-		Env:        environment(c.options.Env, cfg),
-		Dir:        cfg.WorkingDir,
-		Stdout:     c.options.Stdout,
-		Stderr:     c.options.Stderr,
-		StopSignal: stop,
-		Limits:     limits(cfg.ResourceLimits),
-		Within:     within(m.Within),
-		As:         platform.Identity{User: cfg.User, Group: cfg.UnixGroup, Groups: cfg.SupplementaryGroups},
-	}
-	confine(&spec, cfg)
+	c.within = m.Within
+	spec := c.spec(cfg)
+	spec.StopSignal = stop
 	c.parted = false
 	if c.around, err = surround(cfg, spec); err != nil {
 		return refused(err.Error())
@@ -722,6 +714,24 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	}
 	c.process = c.options.Host.Start(spec, c.listener(ctx))
 	return nil
+}
+
+// spec is what a process, and whatever is run around it, have in common.
+func (c *collector) spec(cfg config.Collector) platform.Spec {
+	spec := platform.Spec{
+		Label:  c.id,
+		Path:   cfg.BinaryPath,
+		Args:   cfg.Args,
+		Env:    environment(c.options.Env, cfg),
+		Dir:    cfg.WorkingDir,
+		Stdout: c.options.Stdout,
+		Stderr: c.options.Stderr,
+		Limits: limits(cfg.ResourceLimits),
+		Within: within(c.within),
+		As:     platform.Identity{User: cfg.User, Group: cfg.UnixGroup, Groups: cfg.SupplementaryGroups},
+	}
+	confine(&spec, cfg)
+	return spec
 }
 
 // listener passes what the host says of this incarnation on to this actor,

@@ -35,12 +35,7 @@ func surround(cfg config.Collector, spec platform.Spec) (*surroundings, error) {
 	if commands+len(cfg.StopSequence) == 0 && !cfg.CanReload() {
 		return nil, nil //nolint:nilnil // none, and that is no error
 	}
-	spec.StopSignal = 0
-	spec.KeepFDs, spec.Confinement.SHA256 = nil, "" // these are of the process itself
-	a := &surroundings{config: cfg, spec: spec}
-	if a.config.HookTimeout == 0 {
-		a.config.HookTimeout = config.DefaultHookTimeout
-	}
+	a := (*surroundings)(nil).orNone(cfg, spec)
 	for _, step := range cfg.StopSequence {
 		s, err := platform.ParseSignal(step.Signal)
 		if err != nil {
@@ -56,6 +51,20 @@ func surround(cfg config.Collector, spec platform.Spec) (*surroundings, error) {
 		a.reload = s
 	}
 	return a, nil
+}
+
+// orNone are the surroundings, or, where there are none, such as ask for nothing.
+func (a *surroundings) orNone(cfg config.Collector, spec platform.Spec) *surroundings {
+	if a != nil {
+		return a
+	}
+	spec.StopSignal = 0
+	spec.KeepFDs, spec.Confinement.SHA256 = nil, "" // these are of the process itself
+	a = &surroundings{config: cfg, spec: spec}
+	if a.config.HookTimeout == 0 {
+		a.config.HookTimeout = config.DefaultHookTimeout
+	}
+	return a
 }
 
 // A hook is a command that runs around the life of the process. There is one at a

@@ -60,6 +60,7 @@ func (c *collector) limited(ctx actor.Context, m limited) {
 		outcome.Err = failure(m.err)
 	} else if m.err == nil && m.incarnation == c.incarnation && c.process != nil {
 		c.notInForce(ctx, append(slices.DeleteFunc(slices.Clone(c.unmet), platform.IsLimit), m.unmet...))
+		c.within = order.Within
 		if c.around != nil { // hooks have them, too
 			c.around.spec.Limits, c.around.spec.Within = limits(order.Limits), within(order.Within)
 		}

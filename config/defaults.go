@@ -82,9 +82,6 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	fill(&c.BackoffReset, DefaultBackoffReset)
 	fill(&c.GracefulTimeout, pm.DefaultGracefulTimeout)
 	fill(&c.ForceTimeout, pm.DefaultForceTimeout)
-	if len(c.StopSequence) > 0 {
-		fill(&c.StopSignal, c.StopSequence[0].Signal)
-	}
 	fill(&c.StopSignal, DefaultStopSignal)
 	if c.CanReload() || c.hooked() {
 		fill(&c.HookTimeout, DefaultHookTimeout)

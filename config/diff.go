@@ -41,7 +41,8 @@ var inPlace = []string{
 	"AutoRestart", "Restart", "MaxRestarts", "RestartWindow", "BackoffInitial", "BackoffMax", "BackoffReset",
 	"GracefulTimeout", "ForceTimeout", "Autostart", "Kind", "SuccessExitCodes", "NoRestartExitCodes", "RetryFailedAfter",
 	"Group", "Significant", "Requires", "Wants", "After", "Warn",
-	"ResourceLimits",
+	"ResourceLimits", "Liveness", "ReadinessProbe", "StartupProbe", "RestartOnUnhealthy", "StartupTimeout", "WatchdogSignal",
+	"PreStart", "PostStart", "PreStop", "PostExit", "StopCommand", "StopSequence", "ReloadSignal", "ReloadCommand", "HookTimeout",
 }
 
 // onceOnly are the settings of the process manager that are used when it is

@@ -73,6 +73,10 @@ type SignalProcess struct {
 // when it has, as far as that can be told.
 type ReloadProcess struct{ Token uint64 }
 
+// AmendProcess puts settings in force that say what is done around the process that
+// is there, and how it is asked how it is. It is not answered.
+type AmendProcess struct{ Config config.Collector }
+
 // BeatProcess is a heartbeat of the process, by whoever may speak for it.
 type BeatProcess struct {
 	Token  uint64

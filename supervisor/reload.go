@@ -218,6 +218,9 @@ func (s *supervisor) prepare(ctx actor.Context, ch *change, declared config.Coll
 		ch.limits = c.config.ResourceLimits
 		c.config = ch.after
 		s.warn(ctx, c)
+		if c.busy() {
+			ctx.Request(c.pid, messages.AmendProcess{Config: c.config})
+		}
 	}
 }
 

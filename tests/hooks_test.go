@@ -495,3 +495,84 @@ func TestAFaultLeavesNoHookBehind(t *testing.T) {
 		}, child)
 	})
 }
+
+func TestAReloadPutsHooksAndProbesInForceForTheProcessThatRuns(t *testing.T) {
+	var h hooked
+	p := &patient{ill: map[string]bool{}, asked: map[string]int{}}
+	before := web(config.Collector{AutoRestart: true})
+	inBubble(t, before, h.script, func(w *world) {
+		pid := w.mustStart("web")
+		apply := func(c config.Collector) {
+			t.Helper()
+			c.AutoRestart = true
+			reply, err := w.Apply(w.ctx, web(c), false)
+			if err != nil || len(reply.Changes) != 1 || reply.Changes[0].Action != messages.Update {
+				t.Fatalf("%+v, %v", reply, err)
+			}
+			if now := w.want("web", messages.Running).PID; now != pid {
+				t.Fatal("it was restarted")
+			}
+		}
+		ready := config.Probe{TCP: readiness, Period: time.Second}
+		apply(config.Collector{
+			StartupProbe: config.Probe{TCP: startup}, ReadinessProbe: ready, Liveness: config.Probe{TCP: liveness, Period: time.Second},
+			ReloadCommand: []string{program("reload")}, PreStop: []string{program("pre-stop")},
+			StopSequence: []config.StopStep{{Signal: "INT"}},
+		})
+		advance(10 * time.Second)
+		if p.count(startup) != 0 || p.count(readiness) == 0 || p.count(liveness) == 0 {
+			t.Errorf("asked %v", p.asked)
+		}
+		if err := w.ReloadCollector(w.ctx, "web"); err != nil {
+			t.Error(err)
+		}
+		p.set(readiness, true)
+		advance(10 * time.Second)
+		if s := w.status("web"); s.Health != messages.HealthDegraded {
+			t.Fatalf("%+v", s)
+		}
+		asked := p.count(liveness)
+		apply(config.Collector{ReadinessProbe: ready, PreStop: []string{program("other")}, StopSequence: []config.StopStep{{Signal: "INT"}}})
+		if s := w.status("web"); s.Health != messages.HealthDegraded {
+			t.Errorf("what a probe that is the same has told is forgotten: %+v", s)
+		}
+		advance(10 * time.Second)
+		if p.count(liveness) != asked {
+			t.Error("a probe that is no more is asked")
+		}
+		if err := w.ReloadCollector(w.ctx, "web"); !errors.Is(err, messages.InvalidConfig) {
+			t.Error(err)
+		}
+		if _, err := w.Stop(w.ctx, "web", 0); err != nil {
+			t.Error(err)
+		}
+		if got := h.order(); !slices.Equal(got, []string{"web", "web reload_command", "web pre_stop"}) {
+			t.Errorf("started %v", got)
+		}
+		if s := w.host.Signals("web"); len(s) != 1 || s[0].Name() != "SIGINT" {
+			t.Errorf("sent %v", s)
+		}
+	}, actors.WithProbes(p.ask))
+}
+
+func TestAReloadWhileAHookRunsLeavesThatAlone(t *testing.T) {
+	h := hooked{programs: map[string]platformtest.Program{"web reload_command": {Lives: 5 * time.Second}}}
+	inBubble(t, web(allHooks()), h.script, func(w *world) {
+		w.mustStart("web")
+		answered := make(chan error, 1)
+		go func() { answered <- w.ReloadCollector(w.ctx, "web") }()
+		advance(time.Second)
+		if _, err := w.Apply(w.ctx, web(config.Collector{AutoRestart: true, User: "nobody"}), false); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		if _, err := w.Stop(w.ctx, "web", 0); err != nil {
+			t.Error(err)
+		}
+		if got := h.order(); !slices.Equal(got, []string{"web pre_start", "web", "web post_start", "web reload_command"}) {
+			t.Errorf("started %v", got)
+		}
+	})
+}
