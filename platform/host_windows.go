@@ -46,6 +46,9 @@ func newHost(o Options) (Host, error) {
 		null.Close()
 		return nil, fmt.Errorf("create a completion port: %w", err)
 	}
+	if o.Exclusive {
+		allocConsole()
+	}
 	h := &host{
 		port:   port,
 		null:   null,

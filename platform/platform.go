@@ -224,7 +224,9 @@ type Options struct {
 	// Exclusive says that this program starts processes only through this
 	// host: every other child that it turns out to have was left behind by one
 	// of them, and is ended and reaped by Close at the latest. And nothing that
-	// it had open when it was started itself is passed on to them.
+	// it had open when it was started itself is passed on to them. On Windows, a
+	// service, which has no console, is given a hidden one then, through which its
+	// processes can be asked to end.
 	Exclusive bool
 
 	// Guardian has a small process (a shell) outlive this program if that is
