@@ -265,6 +265,7 @@ func supervise(log zerolog.Logger, cfg config.Config, again func() (config.Confi
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, watched...)
 	defer signal.Stop(signals)
+	defer underServiceManager(log, signals)()
 
 	host, err := platform.New(platform.Options{Exclusive: true, Guardian: cfg.ProcessManager.EndsWithSupervisor(), CgroupParent: cfg.ProcessManager.CgroupParent})
 	if err != nil && cfg.ProcessManager.CgroupParent != "" {
