@@ -182,8 +182,8 @@ func (s *supervisor) settle(ctx actor.Context, m messages.Outcome) {
 		s.settleRun(ctx, c, m)
 	} else if caller, ok := c.others[m.Token]; ok {
 		delete(c.others, m.Token)
-		if before, ok := c.limits[m.Token]; ok {
-			s.settleLimit(ctx, c, caller, before, m)
+		if limits, ok := c.limits[m.Token]; ok {
+			s.settleLimit(ctx, c, caller, limits, m)
 		} else {
 			s.answer(ctx, caller, reply(caller.op, c.id, m.Err))
 		}
