@@ -182,15 +182,21 @@ func (h *host) doWork() {
 				due = append(due, p)
 			}
 		}
-		if h.due = due; len(due) > 0 {
-			h.end(due) // which may find more that is to be ended
-			clear(due)
-			continue
-		}
+		h.end(due)
+		clear(due)
+		due = due[:0]
 		for p := range h.touched {
 			delete(h.touched, p)
+			if p.dueForKill() { // more of it has turned up meanwhile
+				due = append(due, p)
+			}
 			h.settle(p)
 		}
+		for _, p := range due {
+			h.touched[p] = struct{}{}
+		}
+		clear(due)
+		h.due = due
 	}
 }
 
