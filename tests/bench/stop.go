@@ -3,12 +3,11 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,10 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// family is a tree of five processes. It says that all of them are there.
-var family = []string{"/bin/sh", "-c", "sleep 3600 & sleep 3600 & sleep 3600 & sleep 3600 & echo; wait"}
+// family is a tree of five processes: four that do nothing, and their parent.
+var family = []string{"/bin/sh", "-c", strings.Repeat(idler+" & ", familySize-1) + "wait"}
 
-const familySize = 5
+const (
+	familySize = 5
+	idler      = "sleep 3601"
+)
 
 // stops measures how long it takes until nothing is left of n trees, all of them
 // killed at once, beside a loop that kills their groups and reaps what was in them:
@@ -49,8 +51,6 @@ func stops(modes []string) (rows []row) {
 func bareStop(groups string) time.Duration {
 	must(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 	defer func() { must(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)) }()
-	r, w, err := os.Pipe()
-	must(err)
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	must(err)
 	var pids []int
@@ -67,7 +67,7 @@ func bareStop(groups string) time.Duration {
 			leaves = append(leaves, leaf)
 		}
 		pid, err := syscall.ForkExec(family[0], family, &syscall.ProcAttr{
-			Env: os.Environ(), Files: []uintptr{null.Fd(), w.Fd(), null.Fd()}, Sys: sys,
+			Env: os.Environ(), Files: []uintptr{null.Fd(), null.Fd(), null.Fd()}, Sys: sys,
 		})
 		must(err)
 		if group >= 0 {
@@ -75,7 +75,7 @@ func bareStop(groups string) time.Duration {
 		}
 		pids = append(pids, pid)
 	}
-	hear(r, *n)
+	settle()
 	began := time.Now()
 	for _, pid := range pids {
 		must(unix.Kill(-pid, unix.SIGKILL))
@@ -91,9 +91,7 @@ func bareStop(groups string) time.Duration {
 		must(unix.Rmdir(leaf))
 	}
 	took := time.Since(began)
-	for _, f := range []*os.File{r, w, null} {
-		must(f.Close())
-	}
+	must(null.Close())
 	return took
 }
 
@@ -105,10 +103,7 @@ func stop(groups string) time.Duration {
 	}
 	h, err := platform.New(o)
 	must(err)
-	r, w, err := os.Pipe()
-	must(err)
-	w.Fd() // blocks, as an output of a process should
-	spec := platform.Spec{Label: "family", Path: family[0], Args: family[1:], Env: os.Environ(), Stdout: w}
+	spec := platform.Spec{Label: "family", Path: family[0], Args: family[1:], Env: os.Environ()}
 	emptied := make(chan struct{}, *n)
 	processes := make([]platform.Process, *n)
 	for i := range processes {
@@ -121,7 +116,7 @@ func stop(groups string) time.Duration {
 			}
 		})
 	}
-	hear(r, *n)
+	settle()
 	began := time.Now()
 	for _, p := range processes {
 		p.Kill()
@@ -131,17 +126,26 @@ func stop(groups string) time.Duration {
 	}
 	took := time.Since(began)
 	must(h.Close())
-	must(r.Close())
-	must(w.Close())
 	return took
 }
 
-// hear waits until n lines were said.
-func hear(r io.Reader, n int) {
-	said := bufio.NewReader(r)
-	for range n {
-		_, err := said.ReadString('\n')
+// settle waits until all families are complete: what is killed before it is
+// executed has less to be undone.
+func settle() {
+	want := strings.ReplaceAll(idler, " ", "\x00") + "\x00"
+	for {
+		complete := 0
+		all, err := os.ReadDir("/proc")
 		must(err)
+		for _, p := range all {
+			if text, err := os.ReadFile("/proc/" + p.Name() + "/cmdline"); err == nil && string(text) == want {
+				complete++
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+		if complete == *n*(familySize-1) {
+			return
+		}
 	}
 }
 
