@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -642,15 +643,16 @@ const maxRounds = 64
 // killed, is found by the next scan, and has settle come back here.
 //
 // A leaf is frozen first and killed at once in the end. It is searched like all
-// others, since those in it may have children that have left it.
+// others, since those in it may have children that have left it. What is frozen can
+// fork no more either; to stop it as well would have it wake up once more.
 //
 // What is to be ended at once is searched at once: a scan reads all orphans, and
 // there are the more of them the more trees have been killed. A tree is killed as
 // soon as nothing new appears in it.
 func (h *host) end(trees []*process) {
 	for _, p := range trees {
-		if p.leaf != "" {
-			_ = h.cgroups.freeze(p.leaf, true) // what is not frozen is stopped
+		if p.leaf != "" && h.cgroups.freeze(p.leaf, true) == nil { // what is not frozen is stopped
+			p.frozen = h.cgroups.processes(&h.reader, p.leaf)
 		}
 		p.rooted = p.stopGroup()
 	}
@@ -696,6 +698,7 @@ func (h *host) kill(p *process) {
 		h.cgroups.kill(p.leaf)
 		p.purged = true
 	}
+	p.frozen = nil
 	p.killGroup()
 	for _, m := range p.members {
 		_ = m.signal(unix.SIGKILL) // it may be gone
@@ -707,7 +710,8 @@ func (h *host) kill(p *process) {
 // tree, and appends those to todo that were not members before.
 func (h *host) descend(todo []int, p *process, pid int) []int {
 	parent := p.members[pid] // nil for the process itself
-	if parent != nil && !parent.stopped {
+	frozen := p.isFrozen(pid)
+	if parent != nil && !parent.stopped && !frozen {
 		parent.stopped = parent.signal(unix.SIGSTOP) == nil
 	}
 	var sure bool
@@ -715,7 +719,7 @@ func (h *host) descend(todo []int, p *process, pid int) []int {
 	if parent != nil {
 		// Nothing can be forked by it any more, nor lose a parent further down
 		// and be given to it.
-		parent.barren = parent.stopped && sure && len(h.pids) == 0
+		parent.barren = (parent.stopped || frozen) && sure && len(h.pids) == 0
 	}
 	for _, child := range h.pids {
 		if h.members[child] != nil {
@@ -748,12 +752,20 @@ func (m *member) there() bool {
 	return m.fd < 0 || unix.PidfdSendSignal(m.fd, 0, nil, 0) != unix.ESRCH
 }
 
-// stopGroup stops the process and its group. It reports whether the process is
-// there: it stays there until the loop, which is calling, reaps it.
+// isFrozen reports whether pid was in the leaf when that was frozen.
+func (p *process) isFrozen(pid int) bool {
+	_, found := slices.BinarySearch(p.frozen, pid)
+	return found
+}
+
+// stopGroup stops the process and its group, unless it is frozen: then what is in
+// the group and not below it needs not be stopped, as it is not searched. It
+// reports whether the process is there: it stays there until the loop, which is
+// calling, reaps it.
 func (p *process) stopGroup() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.grouped {
+	if p.grouped && !(p.phase == running && p.isFrozen(p.pid)) {
 		_ = p.signalGroup(unix.SIGSTOP) // there may be nobody left
 	}
 	return p.phase == running
