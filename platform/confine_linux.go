@@ -119,7 +119,7 @@ func (t *trampolining) close() {
 
 // confine has a trampoline, which has just been started, do its work, and says
 // when the process is executed. Limits are set while it waits.
-func (t *trampolining) confine(p *process, pid int, limits func() error) error {
+func (t *trampolining) confine(r *procReader, p *process, pid int, limits func() error) error {
 	_ = t.theirs.Close() // or its end would never be seen
 	t.theirs = nil
 	spec := &p.spec
@@ -151,7 +151,7 @@ func (t *trampolining) confine(p *process, pid int, limits func() error) error {
 	case !errors.Is(err, io.EOF):
 		return &lostError{err}
 	}
-	p.inForce = t.inForce(spec, pid)
+	p.inForce = t.inForce(r, spec, pid)
 	return nil
 }
 
@@ -209,17 +209,18 @@ func (t *trampolining) failed(spec *Spec, w *word) error {
 
 // inForce is what confines a process that has been executed, as the kernel tells; of
 // one that has ended by now it does not tell all, and the trampoline is believed.
-func (t *trampolining) inForce(spec *Spec, pid int) (all []string) {
+func (t *trampolining) inForce(r *procReader, spec *Spec, pid int) (all []string) {
 	c := &spec.Confinement
-	var r procReader
 	text, err := r.read("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return nil
 	}
 	status := map[string]string{}
 	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		status[key] = strings.TrimSpace(value)
+		switch key, value, _ := strings.Cut(line, ":"); key {
+		case "Uid", "Gid", "Umask", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp":
+			status[key] = strings.TrimSpace(value)
+		}
 	}
 	set := func(key string) capSet {
 		n, _ := strconv.ParseUint(status[key], 16, 64)

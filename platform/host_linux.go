@@ -409,6 +409,7 @@ type spawner struct {
 	h      *host
 	forker *forker
 	binder *forker // nil: none was needed so far
+	reader procReader
 	argv   []string
 	env    []string
 	files  []uintptr // as ForkExec wants them
@@ -618,12 +619,12 @@ func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *tr
 	})
 	if err == nil && bounce != nil && bounce.byThread {
 		p.unmet = append(p.unmet, bounce.word.Unmet...)
-		p.inForce = bounce.inForce(spec, pid)
+		p.inForce = bounce.inForce(&s.reader, spec, pid)
 	}
 	if err == nil && bounce.executes() {
 		p.interruptible(bounce.interrupt)
 		defer p.interruptible(nil)
-		if err = bounce.confine(p, pid, func() error { return s.limit(p, pid) }); err != nil {
+		if err = bounce.confine(&s.reader, p, pid, func() error { return s.limit(p, pid) }); err != nil {
 			var ws unix.WaitStatus
 			unix.Kill(-pid, unix.SIGKILL)
 			_, _ = ignoreEINTR(func() (int, error) { return unix.Wait4(pid, &ws, unix.WALL, nil) })
