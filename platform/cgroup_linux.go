@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -372,6 +373,17 @@ func (t *cgroupTree) kill(leaf string) {
 
 func (t *cgroupTree) freeze(leaf string, frozen bool) error {
 	return t.write(leaf+"/cgroup.freeze", map[bool]string{true: "1", false: "0"}[frozen])
+}
+
+// processes are those in a leaf, in order; none if they cannot be told.
+func (t *cgroupTree) processes(r *procReader, leaf string) []int {
+	text, err := r.read(t.path() + "/" + leaf + "/cgroup.procs")
+	if err != nil {
+		return nil
+	}
+	pids := numbers(nil, text)
+	slices.Sort(pids)
+	return pids
 }
 
 // events opens what tells whether anything is in a leaf.

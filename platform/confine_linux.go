@@ -39,11 +39,23 @@ var cannotConfine = sync.OnceValue(func() error {
 
 // A trampolining is what a spawner does to have one process confined.
 type trampolining struct {
-	task    task
-	ours    *os.File // the supervisor's end of the socket
-	theirs  *os.File
-	implied bool // only noNewPrivileges, and nobody has asked for it
-	word    word
+	task     task
+	ours     *os.File // the supervisor's end of the socket
+	theirs   *os.File
+	implied  bool // only noNewPrivileges, and nobody has asked for it
+	byThread bool // only noNewPrivileges: a thread that has it hands it on, and nothing else needs to be executed
+	word     word
+}
+
+// executes reports whether there is a trampoline.
+func (t *trampolining) executes() bool { return t != nil && !t.byThread }
+
+// missing is why a process that has to be confined is not started.
+func (t *trampolining) missing(spec *Spec) error {
+	if len(t.word.Unmet) == 0 || !spec.Confinement.Required || t.implied {
+		return nil
+	}
+	return &SpawnError{Path: spec.Path, Why: "what it is to be confined by cannot be had: " + strings.Join(t.word.Unmet, "; "), Err: ErrNotSupported}
 }
 
 // trampolining is how spec is to be confined, as somebody; nil: not at all.
@@ -64,10 +76,13 @@ func (s *Spec) trampolining(who *syscall.Credential) (*trampolining, error) {
 	if t.implied && !t.task.NoNew {
 		return nil, nil
 	}
+	more := *c
+	more.NoNewPrivileges = nil
+	if asked := more.asked(); !anySet(asked[:]) {
+		t.byThread = true
+		return t, nil
+	}
 	if err := cannotConfine(); err != nil {
-		if t.implied {
-			return nil, nil
-		}
 		return nil, &SpawnError{Path: s.Path, Why: "it cannot be confined: " + err.Error(), Err: err}
 	}
 	if _, err := capabilitiesOf(c.Capabilities); err != nil {
@@ -104,7 +119,7 @@ func (t *trampolining) close() {
 
 // confine has a trampoline, which has just been started, do its work, and says
 // when the process is executed. Limits are set while it waits.
-func (t *trampolining) confine(p *process, pid int, limits func() error) error {
+func (t *trampolining) confine(r *procReader, p *process, pid int, limits func() error) error {
 	_ = t.theirs.Close() // or its end would never be seen
 	t.theirs = nil
 	spec := &p.spec
@@ -119,8 +134,8 @@ func (t *trampolining) confine(p *process, pid int, limits func() error) error {
 	if t.word.Step != "" {
 		return t.failed(spec, &t.word)
 	}
-	if unmet := t.word.Unmet; len(unmet) > 0 && spec.Confinement.Required && !t.implied {
-		return &SpawnError{Path: spec.Path, Why: "what it is to be confined by cannot be had: " + strings.Join(unmet, "; "), Err: ErrNotSupported}
+	if err := t.missing(spec); err != nil {
+		return err
 	}
 	if err := limits(); err != nil {
 		return err
@@ -136,7 +151,7 @@ func (t *trampolining) confine(p *process, pid int, limits func() error) error {
 	case !errors.Is(err, io.EOF):
 		return &lostError{err}
 	}
-	p.inForce = t.inForce(spec, pid)
+	p.inForce = t.inForce(r, spec, pid)
 	return nil
 }
 
@@ -194,17 +209,18 @@ func (t *trampolining) failed(spec *Spec, w *word) error {
 
 // inForce is what confines a process that has been executed, as the kernel tells; of
 // one that has ended by now it does not tell all, and the trampoline is believed.
-func (t *trampolining) inForce(spec *Spec, pid int) (all []string) {
+func (t *trampolining) inForce(r *procReader, spec *Spec, pid int) (all []string) {
 	c := &spec.Confinement
-	var r procReader
 	text, err := r.read("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return nil
 	}
 	status := map[string]string{}
 	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		status[key] = strings.TrimSpace(value)
+		switch key, value, _ := strings.Cut(line, ":"); key {
+		case "Uid", "Gid", "Umask", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp":
+			status[key] = strings.TrimSpace(value)
+		}
 	}
 	set := func(key string) capSet {
 		n, _ := strconv.ParseUint(status[key], 16, 64)

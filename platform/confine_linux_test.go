@@ -2,6 +2,7 @@ package platform
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
 
@@ -422,6 +424,142 @@ func TestCapabilitiesAreThoseThatAreNamed(t *testing.T) {
 	wantResults(t, results, "allowed", "EPERM")
 }
 
+// bindsOnly are the specs that ask for no more than no_new_privs.
+func bindsOnly() map[string]Spec {
+	yes := true
+	all := map[string]Spec{"asked for": {Confinement: Confinement{NoNewPrivileges: &yes, Required: true}, Limits: Limits{OpenFiles: 77, Required: true}}}
+	if os.Getuid() == 0 {
+		all["by default"] = Spec{As: Identity{User: "64230"}}
+		all["with all the rest"] = Spec{As: Identity{User: "64230", Group: "64231", Groups: []string{"64232"}}, Confinement: Confinement{NoNewPrivileges: &yes, Required: true},
+			Limits: Limits{Nice: 3, CPUs: []int{0}, Required: true}}
+	}
+	return all
+}
+
+// What a process asks of NoNewPrivileges is had from the thread that forks it, and
+// nothing else of the program has it.
+func TestNoNewPrivilegesAloneNeedNoSecondExecution(t *testing.T) {
+	t.Setenv(diesAtItsStart, "yes")
+	h := newTestHost(t, Options{Spawners: 2})
+	plain := Spec{Label: "grep", Path: "/bin/grep", Args: []string{"NoNewPrivs", "/proc/self/status"}}
+	for name, c := range bindsOnly() {
+		for range 4 { // by each of the spawners
+			spec := plain
+			spec.As, spec.Confinement, spec.Limits = c.As, c.Confinement, c.Limits
+			out := listen(t, &spec)
+			w := newWatcher(t)
+			h.Start(spec, w.notify)
+			n := w.next(Spawned)
+			out.expect("NoNewPrivs:\t1")
+			w.end()
+			if !slices.Contains(n.InForce, "no new privileges") || len(n.Unmet) > 0 {
+				t.Errorf("%s: in force %q, not met %q", name, n.InForce, n.Unmet)
+			}
+			if who := fmt.Sprintf("user %s, group %s", c.As.User, cmp.Or(c.As.Group, c.As.User)); c.As.User != "" && !(slices.Contains(n.InForce, who) && slices.Contains(n.InForce, "capabilities: none")) {
+				t.Errorf("%s: in force %q", name, n.InForce)
+			}
+			spec = plain
+			out = listen(t, &spec)
+			_, w = run(t, h, spec)
+			out.expect("NoNewPrivs:\t0")
+			w.end()
+		}
+	}
+	bound := 0
+	for _, tid := range listNumbers("/proc/self/task") {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/status", tid))
+		if err == nil && strings.Contains(string(text), "NoNewPrivs:\t1") {
+			bound++
+		}
+	}
+	if bound < 1 || bound > 2 {
+		t.Errorf("%d threads have no_new_privs, want one for each of 2 spawners", bound)
+	}
+}
+
+func TestAProcessThatGainsNoPrivilegesIsWhereItWouldBeOtherwise(t *testing.T) {
+	t.Setenv(diesAtItsStart, "yes")
+	h := newTestHost(t, Options{})
+	for name, c := range bindsOnly() {
+		spec := Spec{Label: "sh", Path: "/bin/sh", Dir: openDir(t, "d"), As: c.As, Confinement: c.Confinement, Limits: c.Limits, Env: []string{"PATH=/usr/bin:/bin"},
+			Args: []string{"-c", `pwd; ls /proc/self/fd | wc -l; cut -d ' ' -f 5,6,19 /proc/$$/stat; echo "$(ulimit -n)"; echo again >/dev/stdout; cat /proc/self/cgroup | grep ^0:: ; exit 3`}}
+		out := listen(t, &spec)
+		p, w := run(t, h, spec)
+		pid := strconv.Itoa(p.PID())
+		out.expect(spec.Dir)
+		out.expect("4") // three, and the one that it lists with
+		out.expect(fmt.Sprintf("%s %s %d", pid, pid, c.Limits.Nice))
+		if line := out.line(); c.Limits.OpenFiles != 0 && line != strconv.Itoa(int(c.Limits.OpenFiles)) {
+			t.Errorf("%s: %s descriptors", name, line)
+		}
+		out.expect("again")
+		if group := out.line(); h.(*host).cgroups != nil && !strings.Contains(group, "/c-sh.") {
+			t.Errorf("%s: it is in %s", name, group)
+		}
+		if exit := w.end(); exit.Code != 3 {
+			t.Errorf("%s: %+v", name, exit)
+		}
+	}
+}
+
+func TestWhatAUserMayNotEnterOrExecuteIsNamed(t *testing.T) {
+	needRoot(t)
+	h := newTestHost(t, Options{})
+	dir := openDir(t, "open")
+	closed := filepath.Join(dir, "closed")
+	os.Mkdir(closed, 0o700)
+	within := filepath.Join(closed, "sh")
+	script := filepath.Join(dir, "script")
+	for path, mode := range map[string]os.FileMode{within: 0o755, script: 0o744} {
+		os.WriteFile(path, []byte("#!/bin/sh\n"), mode)
+	}
+	for words, spec := range map[string]Spec{
+		"working directory " + closed + ": its user may not enter it":        {Path: "/bin/true", Dir: closed},
+		"user 64230 may not execute it: it has no right to search " + closed: {Path: within},
+		"user 64230 may not execute it (mode 0744)":                          {Path: script},
+	} {
+		spec.Label, spec.As = "it", Identity{User: "64230"}
+		if err := spawnError(t, h, spec); !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v, want %q", err, words)
+		}
+	}
+}
+
+func TestThreadsThatBindEndWithTheirHost(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	yes := true
+	spec := Spec{Label: "true", Path: "/bin/true", Confinement: Confinement{NoNewPrivileges: &yes, Required: true}}
+	before, files := threads(t), openFiles(t)
+	for range 20 {
+		h := mustHost(Options{Spawners: 4})
+		for range 8 {
+			_, w := run(t, h, spec)
+			w.end()
+		}
+		mine := openFiles(t)
+		for range 8 {
+			_, w := run(t, h, spec)
+			w.end()
+			spec := spec
+			spec.Path = "/no/such/program"
+			spawnError(t, h, spec)
+		}
+		if got := openFiles(t); got > mine+8 { // sockets of four threads
+			t.Errorf("%d descriptors, %d before", got, mine)
+		}
+		h.Start(Spec{Label: "sleep", Path: sleeper, Args: []string{"600"}, Confinement: spec.Confinement}, nil)
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := openFiles(t); got > files+1 {
+		t.Errorf("%d descriptors, %d before", got, files)
+	}
+	if got := threads(t); got > before+20 {
+		t.Errorf("%d threads, %d before", got, before)
+	}
+}
+
 // readable is a copy of the test binary that other users may execute.
 func readable(t *testing.T) string {
 	t.Helper()
@@ -807,7 +945,12 @@ func init() {
 
 func TestAConfinedProcessDiesWithASupervisorThatWasKilled(t *testing.T) {
 	needRoot(t)
-	c := again("careless")
+	t.Run("by way of a trampoline", func(t *testing.T) { diesWithItsSupervisor(t, "much") })
+	t.Run("by way of a thread", func(t *testing.T) { diesWithItsSupervisor(t, "little") })
+}
+
+func diesWithItsSupervisor(t *testing.T, confined string) {
+	c := again("careless", confined)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -834,11 +977,14 @@ func TestAConfinedProcessDiesWithASupervisorThatWasKilled(t *testing.T) {
 
 func init() {
 	// careless has a process that only the death signal ends if it is killed.
-	children["careless"] = func([]string) int {
+	children["careless"] = func(confined []string) int {
 		h := mustHost(Options{CgroupParent: NoCgroup})
 		notices := make(chan Notice, 4)
-		h.Start(Spec{Label: "sleep", Path: "/bin/sleep", Args: []string{"600"}, As: Identity{User: "64230"}, Stdout: os.Stdout,
-			Confinement: Confinement{Capabilities: []string{"net_raw"}, Seccomp: "strict"}}, func(n Notice) { notices <- n })
+		spec := Spec{Label: "sleep", Path: "/bin/sleep", Args: []string{"600"}, As: Identity{User: "64230"}, Stdout: os.Stdout}
+		if confined[0] == "much" {
+			spec.Confinement = Confinement{Capabilities: []string{"net_raw"}, Seccomp: "strict"}
+		}
+		h.Start(spec, func(n Notice) { notices <- n })
 		if n := await(notices); n.Kind != Spawned {
 			fmt.Println(n.Err)
 			return 1

@@ -4,10 +4,11 @@ package platform
 // value keeps it from nothing. It is for Linux.
 //
 // It is put in force by the program itself, executed once more in place of the
-// process: it confines itself, and then executes the process. Any program that
-// this package is linked into can be executed for that; one that is a library
-// within a foreign program (-buildmode c-shared, c-archive, plugin) cannot, and is
-// refused what it asks for here.
+// process: it confines itself, and then executes the process, which takes some
+// milliseconds. Any program that this package is linked into can be executed for
+// that; one that is a library within a foreign program (-buildmode c-shared,
+// c-archive, plugin) cannot, and is refused what it asks for here.
+// NoNewPrivileges alone does without: a thread that has it starts the process.
 type Confinement struct {
 	// Umask is the mask of modes of new files. Zero: that of the program; -1: 0.
 	Umask int

@@ -22,8 +22,10 @@ import (
 // own, with some descriptors a process, each start would cost the more the more
 // processes there are. What a process is to have is sent to the thread.
 type forker struct {
-	theirs, ours int  // the two ends of a socket
-	apart        bool // the thread has a table of its own, with its end in it
+	theirs, ours int   // the two ends of a socket
+	apart        bool  // the thread has a table of its own, with its end in it
+	binds        bool  // it has no_new_privs in force, and so has what it forks
+	unbound      error // why it has not, although it was to
 	wake         threadParker
 	done         chan struct{}
 
@@ -36,13 +38,14 @@ type forker struct {
 }
 
 // newForker starts a thread, in whose table there are some descriptors of the
-// program. Workers counts it until it ends.
-func newForker(self int, workers *sync.WaitGroup, keep ...int) (*forker, error) {
+// program; binds says that what it forks may gain no privileges. Workers counts it
+// until it ends.
+func newForker(self int, workers *sync.WaitGroup, binds bool, keep ...int) (*forker, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
 	}
-	f := &forker{ours: ends[0], theirs: ends[1], done: make(chan struct{}, 1)}
+	f := &forker{ours: ends[0], theirs: ends[1], binds: binds, done: make(chan struct{}, 1)}
 	ready := make(chan struct{})
 	workers.Add(1)
 	go f.run(self, workers, append(keep, f.theirs), ready)
@@ -68,6 +71,9 @@ func (f *forker) run(self int, workers *sync.WaitGroup, keep []int, ready chan<-
 	}
 	defer workers.Done()
 	f.apart = separateTable(keep) == nil
+	if f.binds { // for ever; Go starts no other thread from one that a goroutine holds
+		f.unbound = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	}
 	close(ready)
 	for {
 		f.wake.park()

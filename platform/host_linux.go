@@ -132,7 +132,7 @@ func newHost(o Options) (Host, error) {
 	h.workers.Go(h.watchOrphans)
 	var forkers []*forker
 	for range spawners {
-		f, err := newForker(h.self, &h.workers, h.null)
+		f, err := newForker(h.self, &h.workers, false, h.null)
 		if err != nil {
 			for _, f := range forkers {
 				f.end()
@@ -403,10 +403,13 @@ func (h *host) abandon() error {
 	return fmt.Errorf("still there %v after they were killed: %s", closeWithin, strings.Join(names, ", "))
 }
 
-// A spawner starts processes by way of one thread.
+// A spawner starts processes by way of one thread, and by way of another one those
+// that may gain no privileges.
 type spawner struct {
 	h      *host
 	forker *forker
+	binder *forker // nil: none was needed so far
+	reader procReader
 	argv   []string
 	env    []string
 	files  []uintptr // as ForkExec wants them
@@ -417,8 +420,8 @@ type spawner struct {
 }
 
 func (h *host) spawner(f *forker) {
-	defer f.end()
 	s := &spawner{h: h, forker: f}
+	defer s.end()
 	s.sys = syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	s.attr.Sys = &s.sys
 	idle := newChanParker()
@@ -430,6 +433,24 @@ func (h *host) spawner(f *forker) {
 		s.start(p)
 	}
 	<-h.released // not before the children are gone: they would be sent the death signal
+}
+
+func (s *spawner) end() {
+	s.forker.end()
+	if s.binder != nil {
+		s.binder.end()
+	}
+}
+
+// forkerFor is the one that forks what is confined in that way.
+func (s *spawner) forkerFor(bounce *trampolining) (f *forker, err error) {
+	if bounce == nil || !bounce.byThread {
+		return s.forker, nil
+	}
+	if s.binder == nil {
+		s.binder, err = newForker(s.h.self, &s.h.workers, true, s.h.null)
+	}
+	return s.binder, err
 }
 
 func (s *spawner) start(p *process) {
@@ -502,7 +523,7 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 		return 0, &SpawnError{Path: p.spec.Path, Why: err.Error(), Err: err}
 	}
 	p.unmet, p.lacking = missing, lacking
-	if bounce == nil { // else they are set when it is there, which may need more
+	if !bounce.executes() { // else they are set when it is there, which may need more
 		p.lack(groups.setTree(leaf, &Limits{}, limits))
 	}
 	p.leaf = leaf
@@ -516,9 +537,19 @@ func (s *spawner) spawn(p *process) (pid int, err error) {
 }
 
 // fork has the forker start p, in the leaf that leaf is a descriptor of, if it is
-// not negative, as somebody, by way of a trampoline if there is one.
+// not negative, as somebody, confined as bounce says, if it is not nil.
 func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *trampolining) (pid int, err error) {
 	spec := &p.spec
+	forker, err := s.forkerFor(bounce)
+	if err != nil {
+		return 0, err
+	}
+	if bounce != nil && forker.unbound != nil {
+		bounce.word.Unmet = []string{"no new privileges: " + forker.unbound.Error()}
+		if err := bounce.missing(spec); err != nil {
+			return 0, err
+		}
+	}
 	s.argv = append(append(s.argv[:0], spec.Path), spec.Args...)
 	s.env = markEnv(s.env[:0], spec.Env, s.h.outer, s.h.nonce, p.seq)
 	s.files = append(s.files[:0], uintptr(s.h.null), uintptr(s.h.null), uintptr(s.h.null))
@@ -544,7 +575,7 @@ func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *tr
 		}()
 	}
 	path, dir, asWhom := spec.Path, spec.Dir, who
-	if bounce != nil {
+	if bounce.executes() {
 		if err := bounce.open(); err != nil {
 			bounce.close()
 			return 0, err
@@ -559,6 +590,8 @@ func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *tr
 		s.argv = append(s.argv[:0], trampolineName, strconv.Itoa(len(s.files)))
 		s.env = markEnv(s.env[:0], os.Environ(), s.h.outer, s.h.nonce, p.seq)
 		s.files = append(s.files, bounce.theirs.Fd())
+	} else if who != nil {
+		handOver(int(who.Uid), s.files[:3])
 	}
 	s.send, s.from = s.send[:0], s.from[:0]
 	for _, fd := range s.files {
@@ -574,7 +607,7 @@ func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *tr
 	}
 	s.attr.Dir, s.attr.Env, s.attr.Files = dir, s.env, s.files
 	s.sys.Credential = asWhom
-	pid, err = s.forker.do(s.send, func(received []int) (int, error) {
+	pid, err = forker.do(s.send, func(received []int) (int, error) {
 		for i, n := range s.from {
 			if n >= 0 {
 				s.files[i] = uintptr(received[n])
@@ -584,15 +617,19 @@ func (s *spawner) fork(p *process, leaf int, who *syscall.Credential, bounce *tr
 		if leaf >= 0 {
 			s.sys.CgroupFD = received[len(received)-1]
 		}
-		if bounce != nil {
+		if bounce.executes() {
 			return s.forkExec(p, path)
 		}
 		return s.limited(p)
 	})
-	if err == nil && bounce != nil {
+	if err == nil && bounce != nil && bounce.byThread {
+		p.unmet = append(p.unmet, bounce.word.Unmet...)
+		p.inForce = bounce.inForce(&s.reader, spec, pid)
+	}
+	if err == nil && bounce.executes() {
 		p.interruptible(bounce.interrupt)
 		defer p.interruptible(nil)
-		if err = bounce.confine(p, pid, func() error { return s.limit(p, pid) }); err != nil {
+		if err = bounce.confine(&s.reader, p, pid, func() error { return s.limit(p, pid) }); err != nil {
 			var ws unix.WaitStatus
 			unix.Kill(-pid, unix.SIGKILL)
 			_, _ = ignoreEINTR(func() (int, error) { return unix.Wait4(pid, &ws, unix.WALL, nil) })

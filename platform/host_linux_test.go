@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -405,6 +406,41 @@ func TestAForkStormThatIsLeftBehindIsEndedCompletely(t *testing.T) {
 	if left := processesOf(uid); len(left) > 0 {
 		t.Errorf("%d processes are left", len(left))
 	}
+}
+
+// A tree is done with when nothing new appears in it, whatever else is ended at the
+// same time.
+func TestManyTreesAreEndedAtOnceAndCompletely(t *testing.T) {
+	ways(t, func(t *testing.T, parent string) {
+		h := newTestHost(t, Options{CgroupParent: parent})
+		family := Spec{Label: "family", Path: "/bin/sh", Env: []string{"PATH=/usr/bin:/bin"}, Args: []string{"-c",
+			"sleep 600 & setsid sh -c 'sleep 600 & sleep 600 & echo; wait' & (sleep 600 &) ; wait"}}
+		specs := slices.Repeat([]Spec{family}, 100)
+		if os.Getuid() == 0 {
+			specs[50] = childSpec(t, "storm", "64226", "100")
+		}
+		out := listen(t, &family)
+		var all []Process
+		var watchers []*watcher
+		for _, spec := range specs {
+			spec.Stdout, spec.Stderr = family.Stdout, family.Stderr
+			p, w := run(t, h, spec)
+			all, watchers = append(all, p), append(watchers, w)
+		}
+		for range specs {
+			out.line()
+		}
+		for _, p := range all {
+			p.Kill()
+		}
+		for _, w := range watchers {
+			w.end()
+		}
+		out.eof()
+		if left := processesOf(64226); len(left) > 0 {
+			t.Errorf("%d processes of the storm are left", len(left))
+		}
+	})
 }
 
 func processesOf(uid uint32) []int {

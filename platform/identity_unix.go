@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -79,10 +81,61 @@ func id(text string) uint32 {
 	return uint32(n)
 }
 
-// refused explains that a process may not be started as somebody else.
+// refused explains that a process may not be started as somebody else, or that
+// this one may not do what it takes.
 func (s *Spec) refused(c *syscall.Credential, err error) error {
+	if c != nil && errors.Is(err, unix.EACCES) {
+		if why := s.closedTo(c); why != "" {
+			return &SpawnError{Path: s.Path, Why: why, Err: err}
+		}
+	}
 	if c == nil || os.Geteuid() == 0 || !errors.Is(err, unix.EPERM) {
 		return err
 	}
 	return &SpawnError{Path: s.Path, Why: fmt.Sprintf("only root may start it as user %d, group %d: this program runs as user %d", c.Uid, c.Gid, os.Geteuid()), Err: err}
+}
+
+// closedTo says what somebody may not enter or execute, as far as modes tell that;
+// empty: they allow all.
+func (s *Spec) closedTo(c *syscall.Credential) string {
+	closed := func(path string) (mode os.FileMode, closed bool) {
+		info, err := os.Stat(path)
+		if err != nil || c.Uid == 0 {
+			return 0, false
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return 0, false
+		}
+		execute := os.FileMode(0o001)
+		switch {
+		case st.Uid == c.Uid:
+			execute = 0o100
+		case st.Gid == c.Gid, slices.Contains(c.Groups, st.Gid):
+			execute = 0o010
+		}
+		mode = info.Mode().Perm()
+		return mode, mode&execute == 0
+	}
+	who := fmt.Sprintf("user %d", c.Uid)
+	path := s.Path
+	if s.Dir != "" {
+		for _, dir := range append(parents(s.Dir), s.Dir) {
+			if mode, closed := closed(dir); closed {
+				return fmt.Sprintf("its working directory %s: its user may not enter it: %s has no right to search %s (mode %04o): chmod +x", s.Dir, who, dir, mode)
+			}
+		}
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(s.Dir, path)
+		}
+	}
+	for _, dir := range parents(path) {
+		if mode, closed := closed(dir); closed {
+			return fmt.Sprintf("%s may not execute it: it has no right to search %s (mode %04o): chmod +x", who, dir, mode)
+		}
+	}
+	if mode, closed := closed(path); closed && mode&0o111 != 0 {
+		return fmt.Sprintf("%s may not execute it (mode %04o): change its mode or owner", who, mode)
+	}
+	return ""
 }

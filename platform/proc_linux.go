@@ -120,10 +120,11 @@ func numbers(dst []int, b []byte) []int {
 	return dst
 }
 
-// childrenOf appends the pids of the children of all threads of pid to dst.
-func (r *procReader) childrenOf(dst []int, pid int) []int {
+// childrenOf appends the pids of the children of all threads of pid to dst. Sure
+// says that these are all there were at one moment.
+func (r *procReader) childrenOf(dst []int, pid int) (_ []int, sure bool) {
 	if !r.byThread {
-		return r.childrenBySearch(dst, pid)
+		return r.childrenBySearch(dst, pid), false
 	}
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
 	var st unix.Stat_t
@@ -132,16 +133,16 @@ func (r *procReader) childrenOf(dst []int, pid int) []int {
 	if err := unix.Stat(dir, &st); err == nil && st.Nlink == 3 {
 		b, err := r.read(dir + "/" + strconv.Itoa(pid) + "/children")
 		if err != nil {
-			return dst
+			return dst, false
 		}
-		return numbers(dst, b)
+		return numbers(dst, b), true
 	}
 	for _, tid := range listNumbers(dir) {
 		if b, err := r.read(dir + "/" + strconv.Itoa(tid) + "/children"); err == nil {
 			dst = numbers(dst, b)
 		}
 	}
-	return dst
+	return dst, false
 }
 
 // childrenBySearch looks at every process there is.

@@ -47,6 +47,9 @@ type process struct {
 	purged  bool  // its leaf has been killed
 	events  int   // tells when its leaf is empty, if that is waited for: in looker.emptying
 	known   []int // pids in looker.known
+	rooted  bool  // while it is being ended: the process itself is there to be searched below;
+	frozen  []int // what was in its leaf when that was frozen, in order
+	before  int   // and how many members there were before the last look
 }
 
 var _ Process = (*process)(nil)

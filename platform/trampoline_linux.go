@@ -249,7 +249,7 @@ func (t *trampoline) identify() {
 		return err
 	})
 	t.must(stepIdentity, who != nil, func() error {
-		handOver(int(who.Uid))
+		handOver(int(who.Uid), []uintptr{0, 1, 2})
 		if limited && want != 0 {
 			if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 				return err
@@ -279,11 +279,11 @@ func (t *trampoline) identify() {
 
 // handOver gives pipes that are standard streams to a user, so that he can open them
 // again (/dev/stdout). What fails with that is no reason not to start.
-func handOver(uid int) {
-	for fd := range 3 {
+func handOver(uid int, streams []uintptr) {
+	for _, fd := range streams {
 		var st unix.Stat_t
-		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
-			_ = unix.Fchown(fd, uid, -1)
+		if unix.Fstat(int(fd), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+			_ = unix.Fchown(int(fd), uid, -1)
 		}
 	}
 }

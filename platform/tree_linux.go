@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -41,17 +42,17 @@ type member struct {
 	pgrp    int
 	session int
 	stopped bool
+	barren  bool // it had no children when it was stopped, so it gets none
 	killed  bool
 }
 
 // signal reaches the member only: a pidfd names one process for good, and
 // without one it is an orphan that nobody but the loop can reap.
-func (m *member) signal(sig unix.Signal) {
+func (m *member) signal(sig unix.Signal) error {
 	if m.fd >= 0 {
-		unix.PidfdSendSignal(m.fd, sig, nil, 0)
-	} else {
-		unix.Kill(m.pid, sig)
+		return unix.PidfdSendSignal(m.fd, sig, nil, 0)
 	}
+	return unix.Kill(m.pid, sig)
 }
 
 // A descendant is one that was seen in a tree and will be an orphan later.
@@ -65,7 +66,9 @@ type looker struct {
 	h       *host
 	giveUp  atomic.Bool // not the loop's: the loop is to return
 	reader  procReader
-	pids    []int
+	pids    []int              // what is being read of some process's children
+	todo    []int              // whose children are to be read
+	due     []*process         // what is to be killed
 	members map[int]*member    // by pid
 	watched map[uint64]*member // by epoll token
 	known   map[int]descendant // by pid
@@ -165,8 +168,8 @@ func (h *host) doWork() {
 	for _, p := range asks {
 		for _, m := range p.members {
 			if m.pgrp != p.pid && !m.stopped { // the group was asked when the process was
-				m.signal(unix.Signal(p.stop))
-				m.signal(unix.SIGCONT)
+				_ = m.signal(unix.Signal(p.stop)) // it may be gone
+				_ = m.signal(unix.SIGCONT)
 			}
 		}
 	}
@@ -174,10 +177,27 @@ func (h *host) doWork() {
 		if h.search {
 			h.scan()
 		}
+		due := h.due[:0]
+		for p := range h.touched {
+			if p.dueForKill() {
+				due = append(due, p)
+			}
+		}
+		h.end(due)
+		clear(due)
+		due = due[:0]
 		for p := range h.touched {
 			delete(h.touched, p)
+			if p.dueForKill() { // more of it has turned up meanwhile
+				due = append(due, p)
+			}
 			h.settle(p)
 		}
+		for _, p := range due {
+			h.touched[p] = struct{}{}
+		}
+		clear(due)
+		h.due = due
 	}
 }
 
@@ -202,12 +222,9 @@ func (h *host) finished() bool {
 	return h.giveUp.Load()
 }
 
-// settle ends what is to be ended in a tree, tells that its process has exited,
-// and declares it empty if it is.
+// settle tells that the process of a tree has exited, and declares the tree empty
+// if it is.
 func (h *host) settle(p *process) {
-	if p.dueForKill() {
-		h.end(p)
-	}
 	if p.seq == 0 || !p.hasExited() {
 		return
 	}
@@ -616,7 +633,7 @@ func (h *host) findGroup(p *process) bool {
 // maxRounds bounds a search for what keeps multiplying although it is stopped.
 const maxRounds = 64
 
-// end sends SIGKILL to all of a tree.
+// end sends SIGKILL to all of some trees.
 //
 // First everything is stopped: a process with a pending SIGSTOP can fork no more,
 // so what is read of its children afterwards is all of them, and the search comes
@@ -626,51 +643,85 @@ const maxRounds = 64
 // killed, is found by the next scan, and has settle come back here.
 //
 // A leaf is frozen first and killed at once in the end. It is searched like all
-// others, since those in it may have children that have left it.
-func (h *host) end(p *process) {
-	if p.leaf != "" {
-		_ = h.cgroups.freeze(p.leaf, true) // what is not frozen is stopped
-	}
-	root := p.stopGroup()
-	for range maxRounds {
-		before := len(p.members)
-		h.scan()
-		var todo []int
-		if root {
-			todo = append(todo, p.pid)
+// others, since those in it may have children that have left it. What is frozen can
+// fork no more either; to stop it as well would have it wake up once more.
+//
+// What is to be ended at once is searched at once: a scan reads all orphans, and
+// there are the more of them the more trees have been killed. A tree is killed as
+// soon as nothing new appears in it.
+func (h *host) end(trees []*process) {
+	for _, p := range trees {
+		if p.leaf != "" && h.cgroups.freeze(p.leaf, true) == nil { // what is not frozen is stopped
+			p.frozen = h.cgroups.processes(&h.reader, p.leaf)
 		}
-		for _, m := range p.members {
+		p.rooted = p.stopGroup()
+	}
+	for round := 1; len(trees) > 0; round++ {
+		for _, p := range trees {
+			p.before = len(p.members)
+		}
+		h.scan()
+		restless := trees[:0]
+		for _, p := range trees {
+			h.searchBelow(p)
+			if len(p.members) == p.before || round == maxRounds {
+				h.kill(p)
+			} else {
+				restless = append(restless, p)
+			}
+		}
+		trees = restless
+	}
+}
+
+// searchBelow enlists all that is below a tree's process and its members.
+func (h *host) searchBelow(p *process) {
+	todo := h.todo[:0]
+	if p.rooted {
+		todo = append(todo, p.pid)
+	}
+	for _, m := range p.members {
+		if !m.barren {
 			todo = append(todo, m.pid)
 		}
-		for len(todo) > 0 {
-			pid := todo[len(todo)-1]
-			todo = append(todo[:len(todo)-1], h.descend(p, pid)...)
-		}
-		if len(p.members) == before {
-			break
-		}
 	}
+	for len(todo) > 0 {
+		pid := todo[len(todo)-1]
+		todo = h.descend(todo[:len(todo)-1], p, pid)
+	}
+	h.todo = todo
+}
+
+// kill sends SIGKILL to what was found of a tree.
+func (h *host) kill(p *process) {
 	if p.leaf != "" {
 		h.cgroups.kill(p.leaf)
 		p.purged = true
 	}
+	p.frozen = nil
 	p.killGroup()
 	for _, m := range p.members {
-		m.signal(unix.SIGKILL)
+		_ = m.signal(unix.SIGKILL) // it may be gone
 		m.killed = true
 	}
 }
 
 // descend enlists the children of pid, which is the process or a member of the
-// tree, and returns those that were not members before.
-func (h *host) descend(p *process, pid int) []int {
+// tree, and appends those to todo that were not members before.
+func (h *host) descend(todo []int, p *process, pid int) []int {
 	parent := p.members[pid] // nil for the process itself
-	if parent != nil && !parent.stopped {
-		parent.signal(unix.SIGSTOP)
-		parent.stopped = true
+	frozen := p.isFrozen(pid)
+	if parent != nil && !parent.stopped && !frozen {
+		parent.stopped = parent.signal(unix.SIGSTOP) == nil
 	}
-	var added []int
-	for _, child := range h.reader.childrenOf(nil, pid) {
+	var sure bool
+	h.pids, sure = h.reader.childrenOf(h.pids[:0], pid)
+	if parent != nil {
+		// Nothing can be forked by it any more, nor lose a parent further down
+		// and be given to it.
+		parent.barren = (parent.stopped || frozen) && sure && len(h.pids) == 0
+	}
+	for _, child := range h.pids {
 		if h.members[child] != nil {
 			continue
 		}
@@ -691,9 +742,9 @@ func (h *host) descend(p *process, pid int) []int {
 			continue
 		}
 		h.enlist(p, st, fd)
-		added = append(added, child)
+		todo = append(todo, child)
 	}
-	return added
+	return todo
 }
 
 // there reports whether the member has not been reaped.
@@ -701,12 +752,20 @@ func (m *member) there() bool {
 	return m.fd < 0 || unix.PidfdSendSignal(m.fd, 0, nil, 0) != unix.ESRCH
 }
 
-// stopGroup stops the process and its group. It reports whether the process is
-// there: it stays there until the loop, which is calling, reaps it.
+// isFrozen reports whether pid was in the leaf when that was frozen.
+func (p *process) isFrozen(pid int) bool {
+	_, found := slices.BinarySearch(p.frozen, pid)
+	return found
+}
+
+// stopGroup stops the process and its group, unless it is frozen: then what is in
+// the group and not below it needs not be stopped, as it is not searched. It
+// reports whether the process is there: it stays there until the loop, which is
+// calling, reaps it.
 func (p *process) stopGroup() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.grouped {
+	if p.grouped && !(p.phase == running && p.isFrozen(p.pid)) {
 		_ = p.signalGroup(unix.SIGSTOP) // there may be nobody left
 	}
 	return p.phase == running

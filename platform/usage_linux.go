@@ -405,7 +405,8 @@ func (g *gauge) ownerOf(st procStat) *process {
 // childrenOf appends the children of a process.
 func (g *gauge) childrenOf(dst []int, pid int) []int {
 	if g.reader.byThread {
-		return g.reader.childrenOf(dst, pid)
+		dst, _ = g.reader.childrenOf(dst, pid)
+		return dst
 	}
 	if g.children == nil { // one look at all processes does for all
 		g.children = map[int][]int{}

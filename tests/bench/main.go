@@ -35,6 +35,7 @@ var (
 	n       = flag.Int("n", 1000, "collectors")
 	rounds  = flag.Int("rounds", 5, "rounds of each measurement")
 	crashes = flag.Int("crashes", 1000, "crashes to measure")
+	only    = flag.String("only", "", "measure only these: starts, replacements, samples, stops, bound, tree, footprint, probes, queries")
 	idle    = flag.Duration("idle", 10*time.Second, "how long to watch idle collectors")
 )
 
@@ -59,15 +60,26 @@ func main() {
 	if dir := groupDirectory(); dir != "" {
 		modes = append(modes, dir)
 	}
-	for _, groups := range modes {
-		rows = append(rows, starts(groups)...)
-		rows = append(rows, replacements(groups)...)
-		rows = append(rows, samples(groups)...)
+	each := func(f func(groups string) []row) func() []row {
+		return func() (rows []row) {
+			for _, groups := range modes {
+				rows = append(rows, f(groups)...)
+			}
+			return rows
+		}
 	}
-	rows = append(rows, tree()...)
-	rows = append(rows, footprint()...)
-	rows = append(rows, probes()...)
-	rows = append(rows, queries()...)
+	for _, m := range []struct {
+		name    string
+		measure func() []row
+	}{
+		{"starts", each(starts)}, {"replacements", each(replacements)}, {"samples", each(samples)},
+		{"stops", func() []row { return stops(modes) }}, {"bound", bound}, {"tree", tree},
+		{"footprint", footprint}, {"probes", probes}, {"queries", queries},
+	} {
+		if *only == "" || slices.Contains(strings.Split(*only, ","), m.name) {
+			rows = append(rows, m.measure()...)
+		}
+	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "measured\tbare loop\tproctor\tratio\tlimit\t")
 	missed := false
