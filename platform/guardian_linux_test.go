@@ -72,7 +72,11 @@ func survivors(t *testing.T, parent, name string, n int, args ...string) {
 // ways are the ways in which a host on Linux keeps its trees together.
 func ways(t *testing.T, f func(t *testing.T, parent string)) {
 	t.Run("cgroup", func(t *testing.T) {
-		if h := grouped(t, Options{}); h != nil {
+		// The host that finds out is closed before: while there is one, this program
+		// is given orphans that are not the host's to reap.
+		some := false
+		t.Run("there are some", func(t *testing.T) { some = grouped(t, Options{}) != nil })
+		if some {
 			f(t, *cgroups)
 		}
 	})
