@@ -110,6 +110,21 @@ func (r *procReader) environ(pid int) ([]byte, error) {
 	return r.read("/proc/" + strconv.Itoa(pid) + "/environ")
 }
 
+// environBeyondExec is environ, but knows one that is just being exec'ed: its old
+// environment is gone, the new one not there.
+func (r *procReader) environBeyondExec(pid int) (environ []byte, execs bool, err error) {
+	environ, err = r.environ(pid)
+	if err != nil || len(environ) > 0 {
+		return environ, false, err
+	}
+	now, err := r.stat(pid)
+	if err != nil || now.dead() || now.envEnd == 0 {
+		return nil, err == nil && !now.dead(), err
+	}
+	environ, err = r.environ(pid) // it may have come between the two looks
+	return environ, false, err
+}
+
 // numbers appends the whitespace-separated pids in b to dst.
 func numbers(dst []int, b []byte) []int {
 	for field := range bytes.FieldsSeq(b) {

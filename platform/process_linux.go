@@ -233,6 +233,13 @@ func (p *process) Signal(sig Signal, group bool) error {
 // maxDepth is how far up the parents of a process are followed.
 const maxDepth = 64
 
+// One that is just being exec'ed has no environment for some microseconds, and so is
+// looked at again: so often, after so long.
+const (
+	execLooks = 20
+	execPause = 100 * time.Microsecond
+)
+
 // Holds finds out as the loop does (tree_linux.go), by what the system tells at
 // this moment. It has a reader of its own: anybody may call it.
 func (p *process) Holds(pid int) bool {
@@ -263,7 +270,12 @@ func (p *process) Holds(pid int) bool {
 	if st.pgrp == root || st.session == root {
 		return true
 	}
-	if environ, err := r.environ(pid); err == nil {
+	environ, execs, err := r.environBeyondExec(pid)
+	for looks := 0; execs && looks < execLooks; looks++ {
+		time.Sleep(execPause)
+		environ, execs, err = r.environBeyondExec(pid)
+	}
+	if err == nil {
 		if seq, ours := findMark(environ, p.h.nonce); ours {
 			return seq == p.seq
 		}

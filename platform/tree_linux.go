@@ -475,7 +475,7 @@ func (h *host) isMain(pid int) bool {
 }
 
 // ownerOf finds the tree that an orphan belongs to. It is undecided about one
-// that is just being exec'ed: its old environment is gone, the new one not there.
+// that is just being exec'ed.
 func (h *host) ownerOf(st procStat) (tree *process, undecided bool) {
 	if d, ok := h.known[st.pid]; ok && d.start == st.start {
 		return d.tree, false
@@ -499,13 +499,9 @@ func (h *host) ownerOf(st procStat) (tree *process, undecided bool) {
 	if st.dead() {
 		return nil, false
 	}
-	environ, err := h.reader.environ(st.pid)
-	if err != nil {
-		return nil, false
-	}
-	if len(environ) == 0 {
-		now, err := h.reader.stat(st.pid)
-		return nil, err == nil && now.envEnd == 0
+	environ, execs, err := h.reader.environBeyondExec(st.pid)
+	if err != nil || execs {
+		return nil, execs
 	}
 	seq, ours := findMark(environ, h.nonce)
 	if !ours {
