@@ -482,7 +482,7 @@ func TestAProcessThatGainsNoPrivilegesIsWhereItWouldBeOtherwise(t *testing.T) {
 	h := newTestHost(t, Options{})
 	for name, c := range bindsOnly() {
 		spec := Spec{Label: "sh", Path: "/bin/sh", Dir: openDir(t, "d"), As: c.As, Confinement: c.Confinement, Limits: c.Limits, Env: []string{"PATH=/usr/bin:/bin"},
-			Args: []string{"-c", `pwd; ls /proc/self/fd | wc -l; cut -d ' ' -f 5,6,19 /proc/$$/stat; echo "$(ulimit -n)"; echo again >/dev/stdout; cat /proc/self/cgroup | grep ^0:: ; exit 3`}}
+			Args: []string{"-c", `pwd; ls /proc/self/fd | wc -l; cut -d ' ' -f 5,6,19 /proc/$$/stat; echo "$(ulimit -n)"; echo again >/proc/self/fd/1; cat /proc/self/cgroup | grep ^0:: ; exit 3`}}
 		out := listen(t, &spec)
 		p, w := run(t, h, spec)
 		pid := strconv.Itoa(p.PID())

