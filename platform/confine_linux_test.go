@@ -826,7 +826,7 @@ func TestALimitOfTheConfinedThatIsTooLowForItsConfinementIsNotInItsWay(t *testin
 func TestAUserCanOpenItsStandardStreamsAgain(t *testing.T) {
 	needRoot(t)
 	h := newTestHost(t, Options{})
-	spec := Spec{Label: "sh", Path: "/bin/sh", Args: []string{"-c", "echo again >/dev/stdout"}, As: Identity{User: "64230"}}
+	spec := Spec{Label: "sh", Path: "/bin/sh", Args: []string{"-c", "echo again >/proc/self/fd/1"}, As: Identity{User: "64230"}}
 	out := listen(t, &spec)
 	_, w := run(t, h, spec)
 	out.expect("again")
