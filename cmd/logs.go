@@ -197,7 +197,7 @@ func (a *app) membersOf(ctx context.Context, o *logsFlags, ids []string) ([]stri
 	}
 	var all []string
 	for _, id := range ids {
-		group := strings.TrimPrefix(strings.TrimRight(id, ":*"), config.GroupMark)
+		group := groupOf(id)
 		_, known := t.groups[group]
 		switch {
 		case !isGroup(id):

@@ -75,8 +75,7 @@ func (c *call) resolve(args []string, all, look bool) (targets, error) {
 	for _, arg := range args {
 		switch {
 		case isGroup(arg):
-			// As supervisorctl has it: web:* are those in the group web.
-			group := strings.TrimPrefix(strings.TrimRight(arg, ":*"), config.GroupMark)
+			group := groupOf(arg)
 			if _, known := t.groups[group]; !known {
 				return t, &messages.Error{Op: c.op, ID: arg, Kind: messages.ProcessNotFound, Text: noGroup(group, t.groups)}
 			}
@@ -117,6 +116,12 @@ func (c *call) resolve(args []string, all, look bool) (targets, error) {
 
 func isGroup(arg string) bool {
 	return strings.HasPrefix(arg, config.GroupMark) || strings.HasSuffix(arg, ":*") || strings.HasSuffix(arg, ":")
+}
+
+// groupOf is the name in an argument that isGroup. As supervisorctl has it, web:* are
+// those in the group web.
+func groupOf(arg string) string {
+	return strings.TrimPrefix(strings.TrimRight(arg, ":*"), config.GroupMark)
 }
 
 func noGroup(group string, groups map[string]messages.GroupStatus) string {

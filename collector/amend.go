@@ -25,7 +25,7 @@ func (c *collector) amend(ctx actor.Context, cfg config.Collector) {
 	case err != nil:
 		return // the configuration is valid
 	case around == nil && (c.hook != nil || c.reload != nil):
-		around = around.orNone(cfg, spec)
+		around = newSurroundings(cfg, spec) // what is under way needs some to its end
 	}
 	c.around = around
 	c.startup, c.endsUnhealthy = cfg.StartupTimeout, cfg.RestartOnUnhealthy != config.Off

@@ -31,11 +31,10 @@ type stopStep struct {
 
 // surround returns the surroundings that the settings ask for, if any.
 func surround(cfg config.Collector, spec platform.Spec) (*surroundings, error) {
-	commands := len(cfg.PreStart) + len(cfg.PostStart) + len(cfg.PreStop) + len(cfg.PostExit) + len(cfg.StopCommand)
-	if commands+len(cfg.StopSequence) == 0 && !cfg.CanReload() {
+	if !cfg.Hooked() && !cfg.CanReload() && len(cfg.StopSequence) == 0 {
 		return nil, nil //nolint:nilnil // none, and that is no error
 	}
-	a := (*surroundings)(nil).orNone(cfg, spec)
+	a := newSurroundings(cfg, spec)
 	for _, step := range cfg.StopSequence {
 		s, err := platform.ParseSignal(step.Signal)
 		if err != nil {
@@ -53,14 +52,11 @@ func surround(cfg config.Collector, spec platform.Spec) (*surroundings, error) {
 	return a, nil
 }
 
-// orNone are the surroundings, or, where there are none, such as ask for nothing.
-func (a *surroundings) orNone(cfg config.Collector, spec platform.Spec) *surroundings {
-	if a != nil {
-		return a
-	}
+// newSurroundings are what hooks need, without the signals of the settings.
+func newSurroundings(cfg config.Collector, spec platform.Spec) *surroundings {
 	spec.StopSignal = 0
 	spec.KeepFDs, spec.Confinement.SHA256 = nil, "" // these are of the process itself
-	a = &surroundings{config: cfg, spec: spec}
+	a := &surroundings{config: cfg, spec: spec}
 	if a.config.HookTimeout == 0 {
 		a.config.HookTimeout = config.DefaultHookTimeout
 	}

@@ -83,7 +83,7 @@ func (c Collector) WithDefaults(id string, pm ProcessManager) Collector {
 	fill(&c.GracefulTimeout, pm.DefaultGracefulTimeout)
 	fill(&c.ForceTimeout, pm.DefaultForceTimeout)
 	fill(&c.StopSignal, DefaultStopSignal)
-	if c.CanReload() || c.hooked() {
+	if c.CanReload() || c.Hooked() {
 		fill(&c.HookTimeout, DefaultHookTimeout)
 	}
 	if c.ResourceLimits.MemorySoftMB > 0 {

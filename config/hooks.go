@@ -105,7 +105,7 @@ func (f *findings) command(key, name string, command []string) {
 	}
 }
 
-// hooked reports whether there is any hook.
-func (c Collector) hooked() bool {
+// Hooked reports whether there is any hook.
+func (c Collector) Hooked() bool {
 	return len(c.PreStart)+len(c.PostStart)+len(c.PreStop)+len(c.PostExit)+len(c.StopCommand)+len(c.ReloadCommand) > 0
 }
