@@ -410,11 +410,7 @@ func (c *collector) hear(ctx actor.Context, n platform.Notice) {
 	case platform.SpawnFailed:
 		var missing *config.NotFoundError
 		c.permanent = errors.As(n.Err, &missing) || errors.Is(n.Err, fs.ErrNotExist) || errors.Is(n.Err, notify.ErrNotSupported) || errors.Is(n.Err, platform.ErrNotSupported)
-		if c.recording != nil {
-			c.recording.Finish(func(capture.Ending) {}) // there is nothing to wait for
-		}
-		c.conclude(&messages.Exit{Incarnation: c.incarnation, Code: -1, At: time.Now(), SpawnError: n.Err.Error()})
-		c.handle(ctx, lifecycle.SpawnFailed)
+		c.handle(ctx, c.unspawned(n.Err.Error(), nil)...)
 	case platform.Exited:
 		c.dying = c.exitOf(n.Exit)
 		if !n.Empty {
@@ -663,9 +659,8 @@ func (c *collector) spawn(ctx actor.Context, m *messages.RunProcess) []lifecycle
 	c.said = messages.Said{}
 	c.newPulses(cfg, m.Manager)
 	refused := func(why string) []lifecycle.Event {
-		c.conclude(&messages.Exit{Incarnation: c.incarnation, Code: -1, At: time.Now(), SpawnError: why})
 		c.permanent = true
-		return []lifecycle.Event{lifecycle.SpawnFailed}
+		return c.unspawned(why, nil)
 	}
 	stop, err := platform.ParseSignal(cmp.Or(cfg.StopSignal, "SIGTERM"))
 	if err != nil {
