@@ -85,9 +85,10 @@ func TestAGuardianThatWasKilledIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, other := guarded(t), guarded(t)
+	<-g.begun
 	g.watch(left.Process.Pid)
-	g.shell.Kill()
-	g.shell.Wait()
+	g.shell.Kill() // whose end is the guardian's to wait for
+	<-g.begun
 	g.watch(other.Process.Pid)
 	g.close()
 	ended(t, left)
