@@ -242,7 +242,7 @@ func TestHostileInputIsRefusedInBoundedTime(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
 				t.Errorf("got  %.300v\nwant %s…", err, test.want)
 			}
-			if took := time.Since(began); took > 20*time.Second {
+			if took := time.Since(began); took > 2*time.Minute { // seconds on a busy machine; hours if it grew with the square
 				t.Errorf("it took %v", took)
 			}
 			if err != nil && len(err.Error()) > 200_000 {

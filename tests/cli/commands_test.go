@@ -24,7 +24,7 @@ import (
 
 // patience is how long a script waits for what should happen at once: only a
 // fault makes a script wait for all of it, however busy the machine is.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // eventually reports whether condition comes true while a script is patient.
 func eventually(condition func() bool) bool {

@@ -18,7 +18,7 @@ import (
 	"github.com/proctord/proctor/cmd/internal/jsonlines"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // line is every field of every event.
 type line struct {

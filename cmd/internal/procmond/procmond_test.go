@@ -47,7 +47,7 @@ func nextOrder() string {
 	}
 }
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // line is every field of every event.
 type line struct {
