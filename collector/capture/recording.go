@@ -263,7 +263,12 @@ func (st *stream) consumeRaw(chunk []byte) {
 		st.putRaw(st.split.rest, chunk[:whole], 0)
 		st.split.empty()
 	}
-	st.split.rest = append(st.split.rest, chunk[whole:]...)
+	st.keep(chunk[whole:])
+}
+
+// keep holds back what belongs to a line that is not complete.
+func (st *stream) keep(piece []byte) {
+	st.split.rest = append(st.split.rest, piece...)
 	if len(st.split.rest) >= st.split.limit {
 		st.putRaw(st.split.rest, nil, 1)
 		st.split.empty()

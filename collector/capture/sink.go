@@ -26,9 +26,10 @@ type sink struct {
 	to          storage
 	buffer      []byte // records that nobody is writing yet
 	spare       []byte
-	writing     int    // bytes that are being written, or could not be
-	unsaved     []byte // what could not be written: it comes before the buffer
-	running     bool   // there is a writer
+	writing     int           // bytes that are being written, or could not be
+	unsaved     []byte        // what could not be written: it comes before the buffer
+	running     bool          // there is a writer
+	claims      []chan<- bool // of those who want to be the writer
 	retry       *time.Timer
 	err         error  // why the last write failed
 	*drops             // nil as long as nothing was dropped
@@ -160,75 +161,98 @@ func (s *sink) whenStored(tell func()) {
 func (s *sink) write() {
 	defer s.store.workers.Done()
 	s.store.opened(s)
+	for s.writeSome() {
+	}
+}
+
+// writeSome writes what has gathered, and reports whether the caller still is the
+// writer.
+func (s *sink) writeSome() bool {
 	s.mu.Lock()
-	for {
-		var batch []byte
-		switch {
-		case len(s.unsaved) > 0:
-			batch, s.unsaved = s.unsaved, nil
-		case len(s.buffer) > 0:
-			batch = s.buffer
-			s.buffer, s.spare = s.spare[:0], nil
-			s.writing = len(batch)
-		case s.unmarked() && s.err == nil:
-			s.mark() // nothing has come since
-			continue
-		default:
-			s.running = false
-			told := s.relieve()
-			s.mu.Unlock()
-			for _, tell := range told {
-				tell()
-			}
-			return
-		}
-		to := s.to
+	if s.unmarked() && s.err == nil && len(s.unsaved)+len(s.buffer) == 0 {
+		s.mark() // nothing has come since
+	}
+	var batch []byte
+	switch {
+	case len(s.unsaved) > 0:
+		batch, s.unsaved = s.unsaved, nil
+	case len(s.claims) > 0 && s.err == nil:
+		s.claims[0] <- true
+		s.claims = s.claims[1:]
 		s.mu.Unlock()
-		n, rotated, err := to.write(batch)
-		if rotated {
-			s.store.tidyLater(s)
-		}
-		s.store.changed()
-		s.mu.Lock()
-		s.stored += uint64(n)
-		s.writing -= n
-		var notice *Notice
-		if err != nil {
-			s.unsaved = batch[n:]
-			if s.err == nil {
-				notice = &Notice{ID: s.id, Err: err}
-			}
-			s.err = err
-			if len(s.unsaved) > 0 {
-				s.running = false
-				s.retry = time.AfterFunc(retryAfter, s.again)
-			}
-		} else {
-			if cap(batch) <= 1<<20 {
-				s.spare = batch[:0]
-			}
-			if s.err != nil || s.drops != nil && s.lost.Lines > 0 {
-				s.err = nil
-				notice = &Notice{ID: s.id}
-				if s.drops != nil {
-					notice.Gap, s.lost = s.lost, Gap{}
-				}
-			}
-		}
+		return false
+	case len(s.buffer) > 0:
+		batch = s.buffer
+		s.buffer, s.spare = s.spare[:0], nil
+		s.writing = len(batch)
+	default:
+		s.stop()
 		told := s.relieve()
-		running, notify := s.running, s.settings.Notify
 		s.mu.Unlock()
-		if notice != nil && notify != nil {
-			notify(*notice)
-		}
 		for _, tell := range told {
 			tell()
 		}
-		if !running {
-			return
-		}
-		s.mu.Lock()
+		return false
 	}
+	to := s.to
+	s.mu.Unlock()
+	n, rotated, err := to.write(batch)
+	running := s.wrote(batch, n, rotated, err)
+	if err == nil && cap(batch) <= 1<<20 {
+		s.mu.Lock()
+		s.spare = batch[:0]
+		s.mu.Unlock()
+	}
+	return running
+}
+
+// stop says that there is no writer any more. The lock is held.
+func (s *sink) stop() {
+	s.running = false
+	for _, claim := range s.claims {
+		claim <- false
+	}
+	s.claims = nil
+}
+
+// wrote is what the writer says of a batch, of which n bytes are stored. It
+// reports whether he still is the writer.
+func (s *sink) wrote(batch []byte, n int, rotated bool, err error) bool {
+	if rotated {
+		s.store.tidyLater(s)
+	}
+	s.store.changed()
+	s.mu.Lock()
+	s.stored += uint64(n)
+	s.writing -= n
+	var notice *Notice
+	if err != nil {
+		s.unsaved = batch[n:]
+		if s.err == nil {
+			notice = &Notice{ID: s.id, Err: err}
+		}
+		s.err = err
+		if len(s.unsaved) > 0 {
+			s.stop()
+			s.retry = time.AfterFunc(retryAfter, s.again)
+		}
+	} else if s.err != nil || s.drops != nil && s.lost.Lines > 0 {
+		s.err = nil
+		notice = &Notice{ID: s.id}
+		if s.drops != nil {
+			notice.Gap, s.lost = s.lost, Gap{}
+		}
+	}
+	told := s.relieve()
+	running, notify := s.running, s.settings.Notify
+	s.mu.Unlock()
+	if notice != nil && notify != nil {
+		notify(*notice)
+	}
+	for _, tell := range told {
+		tell()
+	}
+	return running
 }
 
 // again is the next try after a failed write.

@@ -32,6 +32,7 @@ type Store struct {
 	serial  atomic.Uint64
 
 	generation atomic.Uint64 // of the logs
+	passed     atomic.Uint64 // bytes that were moved in passes
 	turns      turnstile     // of those who read
 
 	// Leaf I/O: recordings begin and end on goroutines of their own.

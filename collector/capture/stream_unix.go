@@ -199,6 +199,8 @@ func (st *stream) read() {
 	got := 0       // bytes since the last wait
 	small := false // it writes little at a time, and often
 	woken := true  // nothing has been read since we were woken
+	var much bulk
+	defer much.close()
 	for {
 		st.mu.Lock()
 		st.again = false
@@ -212,8 +214,13 @@ func (st *stream) read() {
 			st.blocked = false
 		}
 		st.mu.Unlock()
+		if much.pass(st) {
+			woken, small = false, false
+			continue
+		}
 		n, err := unix.Read(int(st.fd), *chunk)
 		if n > 0 {
+			much.saw(st, n)
 			st.consume((*chunk)[:n])
 			if woken {
 				woken, small = false, n < smallWrite

@@ -1,0 +1,10 @@
+//go:build darwin || freebsd
+
+package capture
+
+// A bulk is nothing here: there is no splice.
+type bulk struct{}
+
+func (*bulk) saw(*stream, int)  {}
+func (*bulk) pass(*stream) bool { return false }
+func (*bulk) close()            {}
