@@ -55,6 +55,19 @@ func program(args []string) {
 		}
 		_ = out.Flush()
 		_ = err.Flush()
+	case "bulk": // numbered lines as fast as can be: count, bytes a line, and what to end with; or "both" streams
+		count, _ := strconv.Atoi(args[1])
+		size, _ := strconv.Atoi(args[2])
+		all := bulkOf("", count, size)
+		if args[3] != "both" {
+			_, _ = os.Stdout.Write(append(all, args[3]...))
+			break
+		}
+		errors := make(chan error, 1)
+		errs := bulkOf("error ", count, size)
+		go func() { _, err := os.Stderr.Write(errs); errors <- err }()
+		_, _ = os.Stdout.Write(all)
+		<-errors
 	case "say": // each argument, quoted as in Go, on one of the streams
 		for i, arg := range args[1:] {
 			text, err := strconv.Unquote(arg)
@@ -101,10 +114,19 @@ func program(args []string) {
 
 func numbered64(i, size int) []byte {
 	line := strconv.AppendInt(nil, int64(i), 10)
-	for len(line) < size-1 {
-		line = append(line, byte('a'+i%26))
+	if n := size - 1 - len(line); n > 0 {
+		line = append(line, bytes.Repeat([]byte{byte('a' + i%26)}, n)...)
 	}
 	return append(line, '\n')
+}
+
+// bulkOf are numbered lines that all begin with something.
+func bulkOf(prefix string, count, size int) []byte {
+	all := make([]byte, 0, count*(size+len(prefix)))
+	for i := range count {
+		all = append(append(all, prefix...), numbered64(i, size)...)
+	}
+	return all
 }
 
 // start runs this test binary as a writer with its output captured.

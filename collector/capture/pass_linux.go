@@ -65,13 +65,14 @@ func (b *bulk) pass(st *stream) bool {
 	}
 	b.fill(st.fd)
 	taken, writer := b.n > 0, true
-	if b.n < 2*heldBack || f.indirect {
+	if b.n < 2*heldBack {
 		b.reads = 0
-		if taken {
-			st.consume(b.drain())
-		}
-	} else {
+	}
+	switch {
+	case b.n >= 2*heldBack && f.ready(len(st.split.rest)):
 		writer = st.move(f, &b.conduit)
+	case taken:
+		st.consume(b.drain())
 	}
 	if writer {
 		sink.release()
@@ -192,6 +193,15 @@ func (c *conduit) drain() []byte {
 	return c.data[:got]
 }
 
+// ready reports whether there is room for a pass, after so many bytes of a line
+// that has begun.
+func (l *file) ready(begun int) bool {
+	return l.open() == nil && l.openDirect() && l.room() >= int64(begun)+heldBack
+}
+
+// room is how much may be moved into the file: what is held back has to go in, too.
+func (l *file) room() int64 { return l.settings.MaxSize - l.size - heldBack }
+
 // take moves up to n bytes out of a conduit into the file, and reports how many of
 // them are in it for good. Lost is what somebody has deleted together with the
 // file, from the beginning of a line on: it is to be written again. More says that
@@ -209,7 +219,7 @@ func (l *file) take(c *conduit, n int) (taken int, lost []byte, more bool) {
 	// it the end of a line, or, in the very moment, a hole at its beginning.
 	l.size = info.Size()
 	more = true
-	if room := l.settings.MaxSize - l.size - heldBack; int64(n) > room {
+	if room := l.room(); int64(n) > room {
 		n, more = int(room), false
 	}
 	if n <= 0 {
@@ -238,6 +248,9 @@ func (l *file) complete(piece []byte) (n int, lost []byte) {
 	end := bytes.IndexByte(piece, '\n') + 1
 	if end == 0 {
 		end = len(piece)
+	}
+	if l.size+int64(end) > l.settings.MaxSize {
+		return 0, nil
 	}
 	if n, _ = l.f.Write(piece[:end]); n > 0 { // an error comes again
 		_, lost, _ = l.named(n)
