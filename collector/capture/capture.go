@@ -9,7 +9,8 @@
 // something to read gets a goroutine, which reads until there is no more, splits
 // lines, and gives records to the sink of the collector; a sink that has
 // something to write gets a goroutine too. Whoever is silent has neither, and
-// costs a descriptor a stream. On Windows, named pipes take the place of FIFOs,
+// costs a descriptor a stream. Raw output in bulk, with Settings.Lossless and on
+// Linux, is moved from the FIFO to the file by the kernel. On Windows, named pipes take the place of FIFOs,
 // and each has a goroutine that waits for the completion port.
 //
 // # Never in the way

@@ -101,13 +101,18 @@ func (st *stream) move(f *file, c *conduit) bool {
 	if whole == 0 {
 		whole = len(data)
 	}
-	begun := 0
+	lines := data[:whole]
 	if lost == nil {
-		if begun, lost = f.complete(data[:whole]); lost == nil {
-			sink.moved(begun)
+		var n int
+		if n, lost = f.complete(lines); lost == nil {
+			sink.moved(n)
 		}
+		lines = lines[n:]
 	}
-	writer := sink.ahead(f, append(lost, data[begun:whole]...))
+	if lost != nil {
+		lines = append(lost, lines...)
+	}
+	writer := sink.ahead(f, lines)
 	st.keep(data[whole:])
 	return writer
 }
@@ -252,10 +257,14 @@ func (l *file) complete(piece []byte) (n int, lost []byte) {
 	if l.size+int64(end) > l.settings.MaxSize {
 		return 0, nil
 	}
-	if n, _ = l.f.Write(piece[:end]); n > 0 { // an error comes again
-		_, lost, _ = l.named(n)
+	n, err := l.f.Write(piece[:end])
+	if n > 0 {
+		var named bool
+		if _, lost, named = l.named(n); lost == nil && !named && err == nil {
+			l.movedAway()
+		}
 	}
-	return n, lost
+	return n, lost // an error comes again
 }
 
 // named looks what has become of n bytes at the end of the file: whether it is
@@ -271,7 +280,7 @@ func (l *file) named(n int) (kept int, lost []byte, named bool) {
 		l.close()
 		return 0, lost, false
 	}
-	// It was moved away: the line that has begun ends there, and append will see it.
+	// It was moved away: the line that has begun ends there.
 	l.size += int64(n)
 	return n, nil, false
 }
@@ -368,9 +377,9 @@ func (s *sink) ahead(f *file, batch []byte) bool {
 // moved is told of what the writer has stored without us.
 func (s *sink) moved(n int) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.inserted(n)
 	s.stored += uint64(n)
+	s.mu.Unlock()
 	s.store.passed.Add(uint64(n))
 	s.store.changed()
 }

@@ -188,15 +188,21 @@ func (l *file) append(part []byte) (int, error) {
 		l.size = now.Size() // somebody may have emptied it
 		return w, nil
 	}
-	gone := unlinked(l.f)
+	if unlinked(l.f) {
+		l.close()
+		return 0, nil
+	}
+	l.movedAway()
+	return w, nil
+}
+
+// movedAway lets go of a file that has another name now: its number is used up.
+func (l *file) movedAway() {
 	l.close()
-	if gone {
-		w = 0
-	} else if l.number > 0 { // moved away: its number is used up
+	if l.number > 0 {
 		_ = os.WriteFile(numbered(l.log, l.number), nil, 0o640)
 		l.number = 0
 	}
-	return w, nil
 }
 
 func (l *file) open() error {
