@@ -54,25 +54,25 @@ func (b *bulk) saw(st *stream, n int) {
 // and reports whether anything was taken out of the FIFO.
 func (b *bulk) pass(st *stream) bool {
 	set := st.recording.settings
-	if b.reads < bulkReads || !st.raw() || !set.Lossless || set.MaxSize < leastFile || set.TailLines*maxTailLine > heldBack || !b.open() {
+	if b.reads < bulkReads || st.noPass || !st.raw() || !set.Lossless || set.MaxSize < leastFile || set.TailLines*maxTailLine > heldBack || !b.open() {
 		return false
 	}
 	sink := st.recording.sink
-	f := sink.claim(st.recording.incarnation)
+	f := sink.claimFile(st.recording.incarnation)
 	if f == nil {
 		b.reads = 0
 		return false
 	}
 	b.fill(st.fd)
-	taken, writer := b.n > 0, true
-	if b.n < 2*heldBack {
-		b.reads = 0
-	}
-	switch {
-	case b.n >= 2*heldBack && f.ready(len(st.split.rest)):
-		writer = st.move(f, &b.conduit)
-	case taken:
+	taken, much, writer := b.n > 0, b.n >= 2*heldBack, true
+	if p := (passage{st: st, file: f, conduit: &b.conduit}); much && p.open() {
+		writer = p.move()
+		p.close()
+	} else if taken {
 		st.consume(b.drain())
+	}
+	if !much {
+		b.reads = 0
 	}
 	if writer {
 		sink.release()
@@ -80,20 +80,54 @@ func (b *bulk) pass(st *stream) bool {
 	return taken
 }
 
-// move is a pass. It reports whether the caller still is the writer.
-func (st *stream) move(f *file, c *conduit) bool {
-	r := st.recording
-	sink := r.sink
+// A passage is one pass. The file belongs to who makes it.
+type passage struct {
+	st *stream
+	*file
+	*conduit
+	appended *os.File // what the file had open when the pass began
+	direct   *os.File // the same once more: splice takes none that is appended to
+}
+
+// open makes ready, and reports whether there is room for a pass, after the line
+// that has begun.
+func (p *passage) open() bool {
+	if p.file.open() != nil || p.room() < int64(len(p.st.split.rest))+heldBack {
+		return false
+	}
+	direct, err := os.OpenFile(p.log, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	if info, err := direct.Stat(); err != nil || !os.SameFile(info, p.id) {
+		_ = direct.Close()
+		return false
+	}
+	p.appended, p.direct = p.f, direct
+	return true
+}
+
+func (p *passage) close() { _ = p.direct.Close() }
+
+// current reports whether the file is still the one of this pass.
+func (p *passage) current() bool { return p.f != nil && p.f == p.appended }
+
+// room is how much may be moved into the file: what is held back has to go in, too.
+func (p *passage) room() int64 { return p.settings.MaxSize - p.size - heldBack }
+
+// move is the pass. It reports whether the caller still is the writer.
+func (p *passage) move() bool {
+	st, r := p.st, p.st.recording
 	if len(st.split.rest) > 0 { // the beginning of the line that goes on in the conduit
-		writer := sink.ahead(f, st.split.rest)
+		writer := r.sink.ahead(p.file, st.split.rest)
 		st.split.empty()
 		if !writer {
-			st.consume(c.drain())
+			st.consume(p.drain())
 			return false
 		}
 	}
-	lost := st.pour(f, c)
-	data := c.drain()
+	lost := p.pour()
+	data := p.drain()
 	r.mu.Lock()
 	r.lastLines().addRaw(data) // it is all of the tail: what was moved is missing before it
 	r.mu.Unlock()
@@ -104,35 +138,121 @@ func (st *stream) move(f *file, c *conduit) bool {
 	lines := data[:whole]
 	if lost == nil {
 		var n int
-		if n, lost = f.complete(lines); lost == nil {
-			sink.moved(n)
+		if n, lost = p.complete(lines); lost == nil {
+			r.sink.moved(n)
 		}
 		lines = lines[n:]
 	}
 	if lost != nil {
 		lines = append(lost, lines...)
 	}
-	writer := sink.ahead(f, lines)
+	writer := r.sink.ahead(p.file, lines)
 	st.keep(data[whole:])
 	return writer
 }
 
 // pour moves what comes into the file, until little comes. It returns what has to
 // be written again.
-func (st *stream) pour(f *file, c *conduit) (lost []byte) {
-	sink := st.recording.sink
+func (p *passage) pour() (lost []byte) {
 	until := time.Now().Add(longestPass)
-	for more := true; more && c.n >= 2*heldBack; {
+	for more := p.current(); more && p.n >= 2*heldBack; {
 		var n int
-		n, lost, more = f.take(c, c.n-heldBack)
-		sink.moved(n)
+		n, lost, more = p.take(p.n - heldBack)
+		p.st.recording.sink.moved(n)
 		turn := time.Now().After(until)
-		for more && !turn && (c.fill(st.fd) || c.n < 2*heldBack && c.wait(st.fd) && c.fill(st.fd)) {
+		for more && !turn && (p.fill(p.st.fd) || p.n < 2*heldBack && p.wait(p.st.fd) && p.fill(p.st.fd)) {
 			turn = time.Now().After(until)
 		}
 		more = more && !turn
 	}
 	return lost
+}
+
+// take moves up to n bytes out of the conduit into the file, and reports how many
+// of them are in it for good. Lost is what somebody has deleted together with the
+// file, from the beginning of a line on: it is to be written again. More says that
+// take may be called again; else it goes on in the ordinary way, which sees for
+// itself what is wrong.
+func (p *passage) take(n int) (taken int, lost []byte, more bool) {
+	info, err := p.direct.Stat()
+	if err != nil {
+		return 0, nil, false
+	}
+	// splice does not append. Who empties the file in the middle of a pass finds in
+	// it the end of a line, or, in the very moment, a hole at its beginning.
+	p.size = info.Size()
+	more = true
+	if room := p.room(); int64(n) > room {
+		n, more = int(room), false
+	}
+	if n <= 0 {
+		return 0, nil, false
+	}
+	offset := p.size
+	w, err := unix.Splice(p.r, nil, int(p.direct.Fd()), &offset, n, 0)
+	if errors.Is(err, unix.EINTR) {
+		return 0, nil, more
+	}
+	if w <= 0 {
+		p.st.noPass = p.st.noPass || errors.Is(err, unix.EINVAL) // the file system cannot
+		return 0, nil, false
+	}
+	p.n -= int(w)
+	lost, named := p.named(int(w))
+	if lost != nil {
+		return 0, lost, false
+	}
+	return int(w), nil, more && named
+}
+
+// complete writes the end of the line that begins at the end of the file. It
+// returns how many bytes of the piece that was. Lost is as take says, with them.
+func (p *passage) complete(piece []byte) (n int, lost []byte) {
+	end := bytes.IndexByte(piece, '\n') + 1
+	if end == 0 {
+		end = len(piece)
+	}
+	if !p.current() || p.size+int64(end) > p.settings.MaxSize {
+		return 0, nil
+	}
+	n, err := p.f.Write(piece[:end]) // an error comes again
+	if n > 0 {
+		var named bool
+		if lost, named = p.named(n); lost == nil && !named && err == nil {
+			p.movedAway()
+		}
+	}
+	return n, lost
+}
+
+// named looks what has become of the file that n bytes were just added to: whether
+// it is still the one that has the name.
+func (p *passage) named(n int) (lost []byte, named bool) {
+	now, err := os.Stat(p.log)
+	switch {
+	case err == nil && os.SameFile(now, p.id):
+		p.size = now.Size()
+		return nil, true
+	case unlinked(p.f):
+		lost = p.lost(p.size, n)
+		p.file.close()
+		return lost, false
+	}
+	// It was moved away: the line that has begun ends there.
+	p.size += int64(n)
+	return nil, false
+}
+
+// lost reads n bytes at an offset, and what is before them of their first line.
+func (p *passage) lost(offset int64, n int) []byte {
+	before := min(offset, heldBack)
+	data := make([]byte, int(before)+n)
+	got, _ := p.direct.ReadAt(data, offset-before)
+	data = data[:got]
+	if got < int(before) {
+		return data // somebody has emptied it as well
+	}
+	return data[lastLine(data[:before]):]
 }
 
 // A conduit is the pipe between a FIFO and a file. What is zero is not open.
@@ -198,139 +318,24 @@ func (c *conduit) drain() []byte {
 	return c.data[:got]
 }
 
-// ready reports whether there is room for a pass, after so many bytes of a line
-// that has begun.
-func (l *file) ready(begun int) bool {
-	return l.open() == nil && l.openDirect() && l.room() >= int64(begun)+heldBack
-}
-
-// room is how much may be moved into the file: what is held back has to go in, too.
-func (l *file) room() int64 { return l.settings.MaxSize - l.size - heldBack }
-
-// take moves up to n bytes out of a conduit into the file, and reports how many of
-// them are in it for good. Lost is what somebody has deleted together with the
-// file, from the beginning of a line on: it is to be written again. More says that
-// take may be called again; else it goes on in the ordinary way, which sees for
-// itself what is wrong.
-func (l *file) take(c *conduit, n int) (taken int, lost []byte, more bool) {
-	if l.open() != nil || !l.openDirect() {
-		return 0, nil, false
-	}
-	info, err := l.direct.Stat()
-	if err != nil {
-		return 0, nil, false
-	}
-	// splice does not append. Who empties the file in the middle of a pass finds in
-	// it the end of a line, or, in the very moment, a hole at its beginning.
-	l.size = info.Size()
-	more = true
-	if room := l.room(); int64(n) > room {
-		n, more = int(room), false
-	}
-	if n <= 0 {
-		return 0, nil, false
-	}
-	offset := l.size
-	w, err := unix.Splice(c.r, nil, int(l.direct.Fd()), &offset, n, 0)
-	if errors.Is(err, unix.EINTR) {
-		return 0, nil, more
-	}
-	if w <= 0 {
-		l.indirect = l.indirect || errors.Is(err, unix.EINVAL)
-		return 0, nil, false
-	}
-	c.n -= int(w)
-	taken, lost, named := l.named(int(w))
-	return taken, lost, more && named
-}
-
-// complete writes the end of the line that begins at the end of the file. It
-// returns how many bytes of the piece that was. Lost is as take says, with them.
-func (l *file) complete(piece []byte) (n int, lost []byte) {
-	if l.f == nil || l.direct == nil {
-		return 0, nil
-	}
-	end := bytes.IndexByte(piece, '\n') + 1
-	if end == 0 {
-		end = len(piece)
-	}
-	if l.size+int64(end) > l.settings.MaxSize {
-		return 0, nil
-	}
-	n, err := l.f.Write(piece[:end])
-	if n > 0 {
-		var named bool
-		if _, lost, named = l.named(n); lost == nil && !named && err == nil {
-			l.movedAway()
-		}
-	}
-	return n, lost // an error comes again
-}
-
-// named looks what has become of n bytes at the end of the file: whether it is
-// still the one that has the name.
-func (l *file) named(n int) (kept int, lost []byte, named bool) {
-	now, err := os.Stat(l.log)
-	switch {
-	case err == nil && os.SameFile(now, l.id):
-		l.size = now.Size()
-		return n, nil, true
-	case unlinked(l.f):
-		lost = l.lost(l.size, n)
-		l.close()
-		return 0, lost, false
-	}
-	// It was moved away: the line that has begun ends there.
-	l.size += int64(n)
-	return n, nil, false
-}
-
-// openDirect opens the file once more, as splice takes none that is appended to.
-func (l *file) openDirect() bool {
-	if l.direct != nil || l.indirect {
-		return !l.indirect
-	}
-	f, err := os.OpenFile(l.log, os.O_RDWR|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	if info, err := f.Stat(); err != nil || !os.SameFile(info, l.id) {
-		_ = f.Close()
-		return false
-	}
-	l.direct = f
-	return true
-}
-
-// lost reads n bytes at an offset, and what is before them of their first line.
-func (l *file) lost(offset int64, n int) []byte {
-	before := min(offset, heldBack)
-	data := make([]byte, int(before)+n)
-	got, _ := l.direct.ReadAt(data, offset-before)
-	data = data[:got]
-	if got < int(before) {
-		return data // somebody has emptied it as well
-	}
-	return data[lastLine(data[:before]):]
-}
-
-// claim makes the caller the writer of a file, as soon as whoever writes is done
-// with what he has in hand, and what was put in before is written. It returns nil
-// where there is no file, or something is wrong with it. It blocks as long as the
-// disk does.
-func (s *sink) claim(incarnation uint64) *file {
+// claimFile makes the caller the writer of a file, as soon as whoever writes is
+// done with what he has in hand, and what was put in before is written. It returns
+// nil where there is no file, something is wrong with it, or somebody else has
+// claimed it. It blocks as long as the disk does.
+func (s *sink) claimFile(incarnation uint64) *file {
 	s.mu.Lock()
-	if s.running {
+	switch {
+	case s.retry != nil || s.claim != nil:
+		s.mu.Unlock()
+		return nil
+	case s.running:
 		turn := make(chan bool, 1)
-		s.claims = append(s.claims, turn)
+		s.claim = turn
 		s.mu.Unlock()
 		if !<-turn {
 			return nil
 		}
 		s.mu.Lock()
-	} else if s.retry != nil {
-		s.mu.Unlock()
-		return nil
 	}
 	s.running = true
 	s.incarnation = incarnation

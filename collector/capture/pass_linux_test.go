@@ -358,7 +358,7 @@ func TestWhatIsInTheBufferDuringAPassIsStoredAfterIt(t *testing.T) {
 	s, log := open(t)
 	set := inBulk(log).withDefaults()
 	k := s.sink("web", &set)
-	f := k.claim(1)
+	f := k.claimFile(1)
 	if f == nil {
 		t.Fatal("nobody writes, but it cannot be claimed")
 	}
@@ -387,17 +387,19 @@ func TestAClaimWaitsForTheWriterAndIsRefusedWhenHeFails(t *testing.T) {
 	k := s.sink("web", &set)
 	s.workers.Add(1)
 	defer s.workers.Done()
-	first := k.claim(1)
+	if k.claimFile(1) == nil {
+		t.Fatal("nobody writes, but it cannot be claimed")
+	}
 	var second sync.WaitGroup
 	granted := make(chan bool, 1)
 	second.Go(func() {
-		f := k.claim(1)
+		f := k.claimFile(1)
 		granted <- f != nil
 		if f != nil {
 			k.release()
 		}
 	})
-	eventually(t, "second claim", func() bool { k.mu.Lock(); defer k.mu.Unlock(); return len(k.claims) == 1 })
+	eventually(t, "second claim", func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.claim != nil })
 	k.put([]byte("a line\n"), nil, 1, 6, 1)
 	k.release()
 	if !<-granted {
@@ -406,11 +408,12 @@ func TestAClaimWaitsForTheWriterAndIsRefusedWhenHeFails(t *testing.T) {
 	second.Wait()
 	same(t, content(t, log), []byte("a line\n"))
 
-	if first = k.claim(1); first == nil {
+	first := k.claimFile(1)
+	if first == nil {
 		t.Fatal("it cannot be claimed again")
 	}
-	second.Go(func() { granted <- k.claim(1) != nil })
-	eventually(t, "second claim", func() bool { k.mu.Lock(); defer k.mu.Unlock(); return len(k.claims) == 1 })
+	second.Go(func() { granted <- k.claimFile(1) != nil })
+	eventually(t, "second claim", func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.claim != nil })
 	k.put([]byte("more\n"), nil, 1, 4, 1)
 	first.close()
 	if err := os.RemoveAll(filepath.Dir(log)); err != nil {
@@ -434,34 +437,33 @@ func TestAClaimWaitsForTheWriterAndIsRefusedWhenHeFails(t *testing.T) {
 }
 
 func TestAFileSystemThatCannotIsNotAskedAgain(t *testing.T) {
-	_, log := open(t)
+	s, log := open(t)
 	set := inBulk(log).withDefaults()
-	f := &file{log: log, settings: &set}
-	if err := f.open(); err != nil {
-		t.Fatal(err)
+	st := &stream{recording: &Recording{store: s, settings: &set}}
+	st.begin()
+	p := passage{st: st, file: &file{log: log, settings: &set}, conduit: &conduit{}}
+	if !p.conduit.open() || !p.open() {
+		t.Fatal("it cannot be opened")
 	}
-	defer f.close()
+	defer p.conduit.close()
+	defer p.file.close()
+	p.close()
 	var err error
 	// What is appended to answers as such a file system does.
-	if f.direct, err = os.OpenFile(log, os.O_RDWR|os.O_APPEND, 0); err != nil {
+	if p.direct, err = os.OpenFile(log, os.O_RDWR|os.O_APPEND, 0); err != nil {
 		t.Fatal(err)
 	}
-	var c conduit
-	if !c.open() {
-		t.Fatal("no pipe")
-	}
-	defer c.close()
-	if _, err := unix.Write(c.w, []byte("a line\n")); err != nil {
+	defer p.close()
+	if p.n, err = unix.Write(p.w, []byte("a line\n")); err != nil {
 		t.Fatal(err)
 	}
-	c.n = 7
-	if n, lost, more := f.take(&c, 7); n != 0 || lost != nil || more {
+	if n, lost, more := p.take(7); n != 0 || lost != nil || more {
 		t.Errorf("%d bytes were taken, lost %q, more %v", n, lost, more)
 	}
-	if !f.indirect {
+	if !st.noPass {
 		t.Error("it will be asked again")
 	}
-	same(t, c.drain(), []byte("a line\n"))
+	same(t, p.drain(), []byte("a line\n"))
 }
 
 // A small check that no descriptor of a pass is left.

@@ -204,6 +204,7 @@ type work struct {
 	head     []byte
 	joined   []byte // the record that following lines may belong to
 	inRecord bool   // there is one
+	noPass   bool   // its file takes none
 }
 
 // A stream is one of the FIFOs of a process.

@@ -128,9 +128,6 @@ type file struct {
 	id       os.FileInfo
 	size     int64
 	number   uint64 // what it will be called; 0: not known yet
-
-	direct   *os.File // the same once more, for passes; nil: there were none
-	indirect bool     // passes are not possible
 }
 
 // write appends whole records, and reports how many bytes of them are in the
@@ -237,10 +234,6 @@ func (l *file) close() {
 	if l.f != nil {
 		_ = l.f.Close()
 		l.f, l.id = nil, nil
-	}
-	if l.direct != nil {
-		_ = l.direct.Close()
-		l.direct = nil
 	}
 }
 

@@ -26,10 +26,11 @@ type sink struct {
 	to          storage
 	buffer      []byte // records that nobody is writing yet
 	spare       []byte
-	writing     int           // bytes that are being written, or could not be
-	unsaved     []byte        // what could not be written: it comes before the buffer
-	running     bool          // there is a writer
-	claims      []chan<- bool // of those who want to be the writer
+	writing     int    // bytes that are being written, or could not be
+	unsaved     []byte // what could not be written: it comes before the buffer
+	running     bool   // there is a writer
+	closed      bool
+	claim       chan<- bool // of one who wants to be the writer
 	retry       *time.Timer
 	err         error  // why the last write failed
 	*drops             // nil as long as nothing was dropped
@@ -38,7 +39,6 @@ type sink struct {
 	accepted, stored uint64 // bytes, ever
 	waiting          []waiting
 	full             []func() // whoever waits for room
-	closed           bool
 }
 
 // drops are what was dropped.
@@ -176,9 +176,9 @@ func (s *sink) writeSome() bool {
 	switch {
 	case len(s.unsaved) > 0:
 		batch, s.unsaved = s.unsaved, nil
-	case len(s.claims) > 0 && s.err == nil:
-		s.claims[0] <- true
-		s.claims = s.claims[1:]
+	case s.claim != nil && s.err == nil:
+		s.claim <- true // it has room for one
+		s.claim = nil
 		s.mu.Unlock()
 		return false
 	case len(s.buffer) > 0:
@@ -209,10 +209,10 @@ func (s *sink) writeSome() bool {
 // stop says that there is no writer any more. The lock is held.
 func (s *sink) stop() {
 	s.running = false
-	for _, claim := range s.claims {
-		claim <- false
+	if s.claim != nil {
+		s.claim <- false
+		s.claim = nil
 	}
-	s.claims = nil
 }
 
 // wrote is what the writer says of a batch, of which n bytes are stored. It
