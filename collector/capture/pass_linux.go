@@ -146,9 +146,8 @@ func (p *passage) move() bool {
 	if lost != nil {
 		lines = append(lost, lines...)
 	}
-	writer := r.sink.ahead(p.file, lines)
 	st.keep(data[whole:])
-	return writer
+	return len(lines) == 0 || r.sink.ahead(p.file, lines)
 }
 
 // pour moves what comes into the file, until little comes. It returns what has to
