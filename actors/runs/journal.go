@@ -227,6 +227,7 @@ func (w *worker) loadAll() {
 			_ = os.Remove(filepath.Join(dir, d.Name()))
 		case ours && config.ValidID(id) == nil:
 			w.loadFile(id, r)
+			w.bound(w.of(id))
 		}
 	}
 }

@@ -516,7 +516,7 @@ func TestAThousandCrashesAtOnceNeitherBlockNorExceedTheBound(t *testing.T) {
 	for n := range 1000 {
 		records += len(w.runs(fmt.Sprint("c", n), 0))
 	}
-	if records != 300 {
+	if records > 300 || records < 280 {
 		t.Errorf("%d records", records)
 	}
 	store.Close()

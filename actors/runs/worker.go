@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type worker struct {
 	records  int
 	bytes    int64
 	dirty    map[*entry]*history // whose files are not as they are to be
+	emptied  []*history          // that have had records, and may have none any more
 	crashes  crashes
 	hashes   map[string]hashed
 	trimmed  time.Time // when ages were looked at last
@@ -38,6 +40,7 @@ type history struct {
 	last    *entry // the one that ended last, until it is known what follows
 	restart bool   // an automatic restart is to come
 	config  *config.Collector
+	hash    string // of it
 
 	signalled   string // who had a signal sent to it last
 	signalledAt time.Time
@@ -102,7 +105,15 @@ func (w *worker) begin(h *history, r messages.Run) *entry {
 	h.entries = append(h.entries, e)
 	w.records++
 	w.dirty[e] = h
+	w.bound(h)
 	return e
+}
+
+// bound forgets what a collector has too many of.
+func (w *worker) bound(h *history) {
+	for len(h.entries) > w.options.Limits.PerCollector {
+		w.drop(h)
+	}
 }
 
 // name finds a name that no record has. Incarnations are counted anew in each
@@ -120,10 +131,12 @@ func (h *history) name(start time.Time, incarnation uint64) string {
 func (w *worker) launched(l Launch) {
 	h := w.of(l.ID)
 	w.lose(h)
-	h.config = &l.Config
+	if h.config == nil || !reflect.DeepEqual(*h.config, l.Config) { // hashing takes ten times as long as seeing that they are the same
+		h.config, h.hash = &l.Config, hashConfig(l.Config)
+	}
 	h.current = w.begin(h, messages.Run{
 		Incarnation: l.Incarnation, PID: l.PID, StartedAt: l.At,
-		Binary: l.Binary, BinarySHA256: w.hashOf(l.Binary), ConfigSHA256: hashConfig(l.Config),
+		Binary: l.Binary, BinarySHA256: w.hashOf(l.Binary), ConfigSHA256: h.hash,
 	})
 }
 
@@ -341,12 +354,16 @@ func (w *worker) trim() (failure error) {
 	l := w.options.Limits
 	now := time.Now()
 	aging := now.Sub(w.trimmed) > time.Hour
-	for _, h := range w.byID {
-		for len(h.entries) > l.PerCollector || aging && len(h.entries) > 0 && now.Sub(h.entries[0].start) > l.Age && h.entries[0] != h.current {
-			w.drop(h)
+	if aging {
+		for _, h := range w.byID {
+			for len(h.entries) > 0 && now.Sub(h.entries[0].start) > l.Age && h.entries[0] != h.current {
+				w.drop(h)
+			}
 		}
 	}
-	for w.records > l.Records && w.dropOldest() != nil {
+	if w.records > l.Records { // and some more, since looking for the oldest of all takes its time
+		for w.records > l.Records-l.Records/16 && w.dropOldest() != nil {
+		}
 	}
 	if aging {
 		w.trimmed = now
@@ -366,7 +383,13 @@ func (w *worker) trim() (failure error) {
 		}
 		failure = w.compact(func(h *history) bool { return h.dropped })
 	}
-	return cmp.Or(w.compact(func(h *history) bool { return h.dropped && len(h.entries) == 0 }), failure)
+	for _, h := range w.emptied {
+		if h.dropped && len(h.entries) == 0 {
+			failure = cmp.Or(w.rewrite(h, nil), failure)
+		}
+	}
+	w.emptied = nil
+	return failure
 }
 
 // compact writes files anew.
@@ -403,6 +426,9 @@ func (w *worker) drop(h *history) *entry {
 	delete(w.dirty, e)
 	if e == h.last {
 		h.last = nil
+	}
+	if len(h.entries) == 0 {
+		w.emptied = append(w.emptied, h)
 	}
 	return e
 }
