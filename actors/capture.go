@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type Capture struct {
 	// only looks them up.
 	mu         sync.Mutex
 	forwarders map[string]*forward.Forwarder
+	copies     map[string][]string // to whom those of each collector go: what nobody has any more is let go of
+	leaving    sync.WaitGroup      // forwarders that give out what they still have
 	host       platform.Host // starts the programs that are given output; nil: no supervisor has come yet
 }
 
@@ -43,7 +46,7 @@ func OpenCapture(stateDir string, stdout, stderr io.Writer) (*Capture, error) {
 	}
 	return &Capture{
 		store: store, stateDir: stateDir, stdout: newShared(stdout), stderr: newShared(stderr),
-		forwarders: map[string]*forward.Forwarder{},
+		forwarders: map[string]*forward.Forwarder{}, copies: map[string][]string{},
 	}, nil
 }
 
@@ -57,13 +60,40 @@ func (c *Capture) StateDir() string { return c.stateDir }
 func (c *Capture) StopForwarding() {
 	c.mu.Lock()
 	all := c.forwarders
-	c.forwarders = map[string]*forward.Forwarder{}
+	c.forwarders, c.copies = map[string]*forward.Forwarder{}, map[string][]string{}
 	c.mu.Unlock()
-	var stopped sync.WaitGroup
 	for _, f := range all {
-		stopped.Go(func() { _ = f.Close() })
+		c.leaving.Go(func() { _ = f.Close() })
 	}
-	stopped.Wait()
+	c.leaving.Wait()
+}
+
+// giveTo says who is given copies of what a collector writes from now on; nobody,
+// where it has been removed. It lets go of whom no collector has any more.
+func (c *Capture) giveTo(id string, also []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.copies[id]
+	if c.copies[id] = also; len(also) == 0 {
+		delete(c.copies, id)
+	}
+	for _, address := range before {
+		used := false
+		for _, others := range c.copies {
+			used = used || slices.Contains(others, address)
+		}
+		if f := c.forwarders[address]; f != nil && !used {
+			delete(c.forwarders, address)
+			c.leaving.Go(func() { _ = f.Close() })
+		}
+	}
+}
+
+// happened takes in an event of the supervisor.
+func (c *Capture) happened(e messages.Event) {
+	if _, removed := e.Fact.(messages.Removed); removed {
+		c.giveTo(e.ID, nil)
+	}
 }
 
 // Close stores what there still is, and releases everything. The error says what
@@ -107,10 +137,12 @@ func (c *Capture) startsWith(h platform.Host) {
 func (c *Capture) record(id string, incarnation uint64, cfg config.Collector, notify func(capture.Notice), watch capture.Forwarder) *capture.Recording {
 	o := cfg.Output.WithDefaults()
 	if o.Target == config.OutputInherit {
+		c.giveTo(id, nil)
 		return nil
 	}
 	set := SettingsOf(o, id, c.stateDir)
 	set.Notify = notify
+	c.giveTo(id, o.Also)
 	for _, also := range o.Also {
 		if f := c.forwarder(also); f != nil {
 			set.Also = append(set.Also, f)
