@@ -2,9 +2,11 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +23,7 @@ import (
 // A Capture keeps what collectors write, and reads it again. Its methods may be
 // called from any goroutine.
 type Capture struct {
+	release  func() // lets others have the directory
 	store    *capture.Store
 	stateDir string
 	stdout   *shared
@@ -40,12 +43,21 @@ type Capture struct {
 // stderr are where output is shown of collectors whose Output.Also has "inherit";
 // nil: nowhere.
 func OpenCapture(stateDir string, stdout, stderr io.Writer) (*Capture, error) {
+	release, err := platform.LockFile(filepath.Join(stateDir, "lock"))
+	var held *platform.LockedError
+	if errors.As(err, &held) {
+		return nil, &messages.Error{Op: "capture output", Kind: messages.IO, Err: err,
+			Text: fmt.Sprintf("another supervisor keeps its collectors' output in %s; end it, or name another directory with --state-dir or state_dir", stateDir)}
+	} else if err != nil { // a directory that cannot be written to keeps no collector from running
+		release = func() {}
+	}
 	store, err := capture.Open(capture.Options{Dir: capture.RunDir(stateDir)})
 	if err != nil {
+		release()
 		return nil, &messages.Error{Op: "capture output", Kind: messages.IO, Err: err}
 	}
 	return &Capture{
-		store: store, stateDir: stateDir, stdout: newShared(stdout), stderr: newShared(stderr),
+		release: release, store: store, stateDir: stateDir, stdout: newShared(stdout), stderr: newShared(stderr),
 		forwarders: map[string]*forward.Forwarder{}, copies: map[string][]string{},
 	}, nil
 }
@@ -103,6 +115,7 @@ func (c *Capture) Close() error {
 	c.StopForwarding()
 	c.stdout.flush(time.Second)
 	c.stderr.flush(time.Second)
+	c.release()
 	return err
 }
 
