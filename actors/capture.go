@@ -2,10 +2,13 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +23,7 @@ import (
 // A Capture keeps what collectors write, and reads it again. Its methods may be
 // called from any goroutine.
 type Capture struct {
+	release  func() // lets others have the directory
 	store    *capture.Store
 	stateDir string
 	stdout   *shared
@@ -29,6 +33,8 @@ type Capture struct {
 	// only looks them up.
 	mu         sync.Mutex
 	forwarders map[string]*forward.Forwarder
+	copies     map[string][]string // to whom those of each collector go: what nobody has any more is let go of
+	leaving    sync.WaitGroup      // forwarders that give out what they still have
 	host       platform.Host // starts the programs that are given output; nil: no supervisor has come yet
 }
 
@@ -37,13 +43,22 @@ type Capture struct {
 // stderr are where output is shown of collectors whose Output.Also has "inherit";
 // nil: nowhere.
 func OpenCapture(stateDir string, stdout, stderr io.Writer) (*Capture, error) {
+	release, err := platform.LockFile(filepath.Join(stateDir, "lock"))
+	var held *platform.LockedError
+	if errors.As(err, &held) {
+		return nil, &messages.Error{Op: "capture output", Kind: messages.IO, Err: err,
+			Text: fmt.Sprintf("another supervisor keeps its collectors' output in %s; end it, or name another directory with --state-dir or state_dir", stateDir)}
+	} else if err != nil { // a directory that cannot be written to keeps no collector from running
+		release = func() {}
+	}
 	store, err := capture.Open(capture.Options{Dir: capture.RunDir(stateDir)})
 	if err != nil {
+		release()
 		return nil, &messages.Error{Op: "capture output", Kind: messages.IO, Err: err}
 	}
 	return &Capture{
-		store: store, stateDir: stateDir, stdout: newShared(stdout), stderr: newShared(stderr),
-		forwarders: map[string]*forward.Forwarder{},
+		release: release, store: store, stateDir: stateDir, stdout: newShared(stdout), stderr: newShared(stderr),
+		forwarders: map[string]*forward.Forwarder{}, copies: map[string][]string{},
 	}, nil
 }
 
@@ -57,13 +72,40 @@ func (c *Capture) StateDir() string { return c.stateDir }
 func (c *Capture) StopForwarding() {
 	c.mu.Lock()
 	all := c.forwarders
-	c.forwarders = map[string]*forward.Forwarder{}
+	c.forwarders, c.copies = map[string]*forward.Forwarder{}, map[string][]string{}
 	c.mu.Unlock()
-	var stopped sync.WaitGroup
 	for _, f := range all {
-		stopped.Go(func() { _ = f.Close() })
+		c.leaving.Go(func() { _ = f.Close() })
 	}
-	stopped.Wait()
+	c.leaving.Wait()
+}
+
+// giveTo says who is given copies of what a collector writes from now on; nobody,
+// where it has been removed. It lets go of whom no collector has any more.
+func (c *Capture) giveTo(id string, also []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.copies[id]
+	if c.copies[id] = also; len(also) == 0 {
+		delete(c.copies, id)
+	}
+	for _, address := range before {
+		used := false
+		for _, others := range c.copies {
+			used = used || slices.Contains(others, address)
+		}
+		if f := c.forwarders[address]; f != nil && !used {
+			delete(c.forwarders, address)
+			c.leaving.Go(func() { _ = f.Close() })
+		}
+	}
+}
+
+// happened takes in an event of the supervisor.
+func (c *Capture) happened(e messages.Event) {
+	if _, removed := e.Fact.(messages.Removed); removed {
+		c.giveTo(e.ID, nil)
+	}
 }
 
 // Close stores what there still is, and releases everything. The error says what
@@ -73,6 +115,7 @@ func (c *Capture) Close() error {
 	c.StopForwarding()
 	c.stdout.flush(time.Second)
 	c.stderr.flush(time.Second)
+	c.release()
 	return err
 }
 
@@ -107,10 +150,12 @@ func (c *Capture) startsWith(h platform.Host) {
 func (c *Capture) record(id string, incarnation uint64, cfg config.Collector, notify func(capture.Notice), watch capture.Forwarder) *capture.Recording {
 	o := cfg.Output.WithDefaults()
 	if o.Target == config.OutputInherit {
+		c.giveTo(id, nil)
 		return nil
 	}
 	set := SettingsOf(o, id, c.stateDir)
 	set.Notify = notify
+	c.giveTo(id, o.Also)
 	for _, also := range o.Also {
 		if f := c.forwarder(also); f != nil {
 			set.Also = append(set.Also, f)

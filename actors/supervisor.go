@@ -244,8 +244,15 @@ func New(cfg config.Config, opts ...Option) (*Supervisor, error) {
 	}
 	spawned := make(chan *actor.PID, 1)
 	var subscribers []*actor.PID
-	if s.runs != nil {
-		s.tap = newTap(s.system, s.runs.Happened)
+	if s.runs != nil || s.capture != nil {
+		s.tap = newTap(s.system, func(e messages.Event) {
+			if s.runs != nil {
+				s.runs.Happened(e)
+			}
+			if s.capture != nil {
+				s.capture.happened(e)
+			}
+		})
 		subscribers = append(subscribers, s.tap)
 	}
 	subscriber, logged := startLog(s.system, o.logger, s.done)

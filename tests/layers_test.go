@@ -33,7 +33,7 @@ var layers = map[string][]string{
 	"actors/runs":               {"config", "messages"},
 	"actors":                    {"actors/runs", "collector", "collector/capture", "collector/capture/forward", "collector/meter", "collector/notify", "collector/probe", "config", "messages", "platform", "supervisor"},
 	"actors/control/proctorv1":  {}, // generated
-	"actors/control":            {"actors", "actors/control/proctorv1", "collector/capture", "config", "config/toml", "messages"},
+	"actors/control":            {"actors", "actors/control/proctorv1", "collector/capture", "config", "config/toml", "messages", "platform"},
 	"cmd/internal/jsonlines":    {},
 	"cmd/internal/procmond":     {"cmd/internal/jsonlines"},
 	"cmd/internal/netmond":      {"cmd/internal/jsonlines"},

@@ -12,11 +12,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/proctord/proctor/config"
+	"github.com/proctord/proctor/platform"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,30 +55,22 @@ func listenLocal(path string, c config.Control) (_ net.Listener, release func(),
 	if err := makeRuntimeDir(filepath.Dir(path)); err != nil {
 		return nil, nil, err
 	}
-	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, nil, fmt.Errorf("the lock beside the socket cannot be opened: %w; name another place with --socket", err)
+	unlock, err := platform.LockFile(path + ".lock")
+	var held *platform.LockedError
+	if errors.As(err, &held) {
+		pid := "unknown"
+		if held.PID != 0 {
+			pid = strconv.Itoa(held.PID)
+		}
+		return nil, nil, fmt.Errorf("a supervisor is commanded at %s already, its pid is %s; end it with proctor shutdown, or name another place with --socket", path, pid)
+	} else if err != nil {
+		return nil, nil, fmt.Errorf("the lock beside the socket cannot be had: %w; name another place with --socket", err)
 	}
 	defer func() {
 		if err != nil {
-			_ = lock.Close()
+			unlock()
 		}
 	}()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		owner := make([]byte, 32)
-		n, _ := lock.ReadAt(owner, 0)
-		pid := strings.TrimSpace(string(owner[:n]))
-		if pid == "" {
-			pid = "unknown"
-		}
-		return nil, nil, fmt.Errorf("a supervisor is commanded at %s already, its pid is %s; end it with proctor shutdown, or name another place with --socket", path, pid)
-	}
-	if err := lock.Truncate(0); err != nil {
-		return nil, nil, err
-	}
-	if _, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return nil, nil, err
-	}
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
@@ -114,7 +106,7 @@ func listenLocal(path string, c config.Control) (_ net.Listener, release func(),
 		if now, err := os.Lstat(path); err == nil && os.SameFile(made, now) {
 			_ = os.Remove(path)
 		}
-		_ = lock.Close() // the file stays: to remove it would be a race with the next owner
+		unlock()
 	}, nil
 }
 

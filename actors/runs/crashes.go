@@ -53,7 +53,7 @@ func (c *crashes) load() {
 			continue
 		}
 		c.next = max(c.next, number+1)
-		value, _, err := read[messages.Crash](c.path(number))
+		value, err := read[messages.Crash](c.path(number))
 		r := &report{number: number, last: value.Last, id: value.ID, bad: err}
 		key := value.Fingerprint
 		if err != nil {
@@ -79,7 +79,7 @@ func (c *crashes) add(run *messages.Run, dir string, lines []string) uint64 {
 		c.known[key] = r
 	}
 	if r.value == nil {
-		value, _, err := read[messages.Crash](c.path(r.number))
+		value, err := read[messages.Crash](c.path(r.number))
 		if err != nil { // somebody has removed it meanwhile
 			value = messages.Crash{Number: r.number, Fingerprint: key, First: run.Exit.At}
 		}
@@ -128,7 +128,7 @@ func (c *crashes) flush() (failure error) {
 		if r.value == nil {
 			continue
 		}
-		if _, err := write(c.path(r.number), *r.value); err != nil {
+		if err := write(c.path(r.number), *r.value); err != nil {
 			failure = err
 			continue
 		}
@@ -186,7 +186,7 @@ func (c *crashes) get(number uint64) (messages.Crash, error) {
 		if r.value != nil {
 			return *r.value, nil
 		}
-		value, _, err := read[messages.Crash](c.path(number))
+		value, err := read[messages.Crash](c.path(number))
 		if err != nil {
 			return value, &messages.Error{Op: "crashes show", Kind: messages.IO, Text: fmt.Sprintf("the report of crash %d cannot be read", number), Err: err}
 		}

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// maxRecord is the size of the largest file that is read.
+// maxRecord is the size of the largest record, or report, that is read.
 const maxRecord = 1 << 20
 
 // file is what a file holds. Format tells a later version from this one.
@@ -20,68 +20,72 @@ type file[T any] struct {
 	Value  T
 }
 
+// format is that of what is written.
 const format = 1
 
 // write puts a value into a file, in one step: whoever reads finds the whole of
 // it or of what was there before.
-func write[T any](path string, value T) (size int64, err error) {
+func write[T any](path string, value T) error {
 	text, err := json.Marshal(file[T]{format, value})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return int64(len(text)), replace(path, text)
+	return replace(path, text)
 }
 
 func replace(path string, text []byte) error {
-	temporary := path + ".tmp"
-	err := os.WriteFile(temporary, text, 0o600)
+	beside := path + temporary
+	err := os.WriteFile(beside, text, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			err = os.WriteFile(temporary, text, 0o600)
+			err = os.WriteFile(beside, text, 0o600)
 		}
 	}
 	if err == nil {
-		err = os.Rename(temporary, path)
+		err = os.Rename(beside, path)
 	}
 	if err != nil {
-		_ = os.Remove(temporary)
+		_ = os.Remove(beside)
 	}
 	return err
 }
 
 // read reads what write has written. The error says what is wrong with the file.
-func read[T any](path string) (value T, size int64, err error) {
+func read[T any](path string) (value T, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return value, 0, err
+		return value, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
-	size = int64(len(text))
 	switch {
 	case err != nil:
-		return value, size, err
-	case size > maxRecord:
-		return value, size, fmt.Errorf("it has more than %d bytes", maxRecord)
+		return value, err
+	case len(text) > maxRecord:
+		return value, fmt.Errorf("it has more than %d bytes", maxRecord)
 	}
 	var content file[T]
 	if err := json.Unmarshal(text, &content); err != nil {
-		return value, size, err
+		return value, err
 	}
-	if content.Format != format {
-		return value, size, fmt.Errorf("its format is %d, and this version of proctor reads %d", content.Format, format)
-	}
-	return content.Value, size, nil
+	return content.Value, checkFormat(content.Format)
 }
 
-// files lists the records in a directory, in the order of their names, and
+func checkFormat(n int) error {
+	if n != format {
+		return fmt.Errorf("its format is %d, and this version of proctor reads %d", n, format)
+	}
+	return nil
+}
+
+// files lists the reports in a directory, in the order of their names, and
 // removes what a write that was interrupted has left.
 func files(dir string) []string {
 	entries, _ := os.ReadDir(dir)
 	var names []string
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case strings.HasSuffix(name, ".tmp"):
+		case strings.HasSuffix(name, temporary):
 			_ = os.Remove(filepath.Join(dir, name))
 		case strings.HasSuffix(name, ".json") && e.Type().IsRegular():
 			names = append(names, name)

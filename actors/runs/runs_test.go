@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -168,18 +170,24 @@ func TestARecordThatIsDamagedIsToldAsUnreadable(t *testing.T) {
 		w.exit("web", messages.Exit{Incarnation: n, Code: 1}, false)
 	}
 	w.store.Close()
-	names := files(filepath.Join(dir, "runs", "web"))
-	damage := []string{"", "{", `{"Format":1,"Value":{"ID":7}}`, `{"Format":99,"Value":{}}`}
-	for i, text := range damage {
-		if err := os.WriteFile(filepath.Join(dir, "runs", "web", names[i]), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	path := filepath.Join(dir, "runs", "web.jsonl")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := string(content)
+	for _, bad := range []string{"", "{", "\x00\x00", `{"Format":1,"Name":7,"Value":{}}`, `{"Format":99,"Value":{}}`, strings.Repeat("x", maxRecord+1)} {
+		content = append(content, bad+"\n"...)
+	}
+	content = append(content, "torn"...)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "crashes", "000001.json"), []byte("no report"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"x.json.tmp": "interrupted", "nonsense.json": "{}", "notes.txt": ""} {
-		if err := os.WriteFile(filepath.Join(dir, "runs", "web", name), []byte(text), 0o600); err != nil {
+	for name, text := range map[string]string{"web.jsonl.tmp": "interrupted", "-.jsonl": "{}", "notes.txt": ""} {
+		if err := os.WriteFile(filepath.Join(dir, "runs", name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,15 +202,21 @@ func TestARecordThatIsDamagedIsToldAsUnreadable(t *testing.T) {
 			}
 		}
 	}
-	if len(r) != 6 || unreadable != 5 {
+	if len(r) != 11 || unreadable != 6 {
 		t.Errorf("%d records, %d unreadable: %+v", len(r), unreadable, r)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "runs", "web", "x.json.tmp")); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, "runs", "web.jsonl.tmp")); err == nil {
 		t.Error("what an interrupted write has left is still there")
 	}
 	// The report that cannot be read is not written over.
 	again.launch("web", 1)
 	again.exit("web", messages.Exit{Incarnation: 1, Code: 1}, false)
+	if r := again.runs("web", 0); len(r) != 12 || r[0].Exit == nil || r[0].Exit.Code != 1 || !strings.Contains(r[1].Unreadable, "web.jsonl:") {
+		t.Errorf("%+v", r[:2])
+	}
+	if now, _ := os.ReadFile(path); strings.Contains(string(now), "torn") || !strings.Contains(string(now), `"Format":99`) || !strings.HasPrefix(good, string(now[:100])) {
+		t.Error("what is torn off is to go, and what cannot be read to stay")
+	}
 	if c := again.crashes(); len(c) != 1 || c[0].Number != 2 || c[0].Count != 1 {
 		t.Errorf("%+v", c)
 	}
@@ -216,11 +230,15 @@ func TestARecordThatIsDamagedIsToldAsUnreadable(t *testing.T) {
 
 func TestRecordsAreBoundedInNumberSizeAndAge(t *testing.T) {
 	count := func(dir string) (n int, size int64) {
-		paths, _ := filepath.Glob(filepath.Join(dir, "runs", "*", "*.json"))
+		paths, _ := filepath.Glob(filepath.Join(dir, "runs", "*"))
 		for _, p := range paths {
 			if info, err := os.Stat(p); err == nil {
-				n, size = n+1, size+info.Size()
+				size += info.Size()
 			}
+		}
+		w := newTeller(t, dir, Limits{})
+		for _, id := range []string{"a", "b", "c"} {
+			n += len(w.runs(id, 0))
 		}
 		return n, size
 	}
@@ -239,22 +257,27 @@ func TestRecordsAreBoundedInNumberSizeAndAge(t *testing.T) {
 		w.store.Close()
 		return dir
 	}
-	if n, _ := count(fill(Limits{PerCollector: 5})); n != 15 {
+	// What is beyond the bound may be in a file for a while, and is not told.
+	if n, size := count(fill(Limits{PerCollector: 5})); n < 15 || n > 45 || size > 3*(2*5*1800+spare) {
+		t.Errorf("%d records, %d bytes", n, size)
+	}
+	if w := newTeller(t, fill(Limits{}), Limits{PerCollector: 5}); len(w.runs("a", 0)) != 5 || w.runs("a", 0)[4].Incarnation != 16 {
+		t.Errorf("%d records", len(w.runs("a", 0)))
+	}
+	few := newTeller(t, fill(Limits{Records: 7}), Limits{Records: 7})
+	if n := len(few.runs("a", 0)) + len(few.runs("b", 0)) + len(few.runs("c", 0)); n != 7 {
 		t.Errorf("%d records", n)
 	}
-	if n, _ := count(fill(Limits{Records: 7})); n != 7 {
-		t.Errorf("%d records", n)
-	}
-	if _, size := count(fill(Limits{Bytes: 20_000})); size > 20_000 || size < 15_000 {
-		t.Errorf("%d bytes", size)
+	if n, size := count(fill(Limits{Bytes: 20_000})); size > 20_000 || size < 15_000 || n < 9 {
+		t.Errorf("%d records, %d bytes", n, size)
 	}
 	if reports := files(filepath.Join(fill(Limits{Crashes: 4}), "crashes")); len(reports) != 4 || reports[3] != "000060.json" {
 		t.Errorf("%v", reports)
 	}
 	dir := fill(Limits{}) // they are of an hour ago
 	newTeller(t, dir, Limits{Age: 30 * time.Minute}).store.Close()
-	if n, _ := count(dir); n != 0 {
-		t.Errorf("%d records", n)
+	if n, size := count(dir); n != 0 || size != 0 {
+		t.Errorf("%d records, %d bytes", n, size)
 	}
 }
 
@@ -324,6 +347,115 @@ func TestASignalThatWasSentThroughProctorIsTold(t *testing.T) {
 	}
 }
 
+func TestWhatSomebodyElseDoesToAFileCostsWhatWasInItAndNoMore(t *testing.T) {
+	for name, do := range map[string]func(path string) error{
+		"removed":   os.Remove,
+		"emptied":   func(path string) error { return os.Truncate(path, 0) },
+		"cut":       func(path string) error { return os.Truncate(path, 700) },
+		"continued": func(path string) error { return appendText(path, "and more\n") },
+		"replaced":  func(path string) error { return os.WriteFile(path, []byte(strings.Repeat("x\n", 5000)), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := tempDir(t)
+			w := newTeller(t, dir, Limits{})
+			for n := uint64(1); n <= 5; n++ {
+				w.launch("web", n)
+				w.exit("web", messages.Exit{Incarnation: n, Code: 1}, true)
+				w.runs("web", 1)
+			}
+			if err := do(filepath.Join(dir, "runs", "web.jsonl")); err != nil {
+				t.Fatal(err)
+			}
+			w.launch("web", 6)
+			for range 2 {
+				r := w.runs("web", 0)
+				if len(r) == 0 || r[0].Incarnation != 6 || name == "continued" && len(r) != 6 {
+					t.Errorf("%+v", r)
+				}
+				for _, r := range r {
+					if r.Unreadable != "" {
+						t.Errorf("%+v", r)
+					}
+				}
+				w.store.Close()
+				w = newTeller(t, dir, Limits{})
+			}
+		})
+	}
+}
+
+func appendText(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// Whatever happens in whatever order, what is told is what is on disk: the next
+// life of the supervisor tells the same, but for what ended with it.
+func TestWhatIsToldIsWhatIsOnDisk(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	ids := []string{"a", "b", "c"}
+	for range 8 {
+		dir := tempDir(t)
+		limits := Limits{PerCollector: 1 + random.IntN(8), Records: 5 + random.IntN(12), Bytes: int64(4000 + random.IntN(30_000))}
+		at := time.Now().Add(-time.Hour)
+		var before map[string][]messages.Run
+		for life := range 3 {
+			w := newTeller(t, dir, limits)
+			w.at = at
+			for id, runs := range before {
+				if now := w.runs(id, 0); !reflect.DeepEqual(now, runs) {
+					t.Fatalf("life %d, %+v:\n%s had %+v\nand has %+v", life, limits, id, runs, now)
+				}
+			}
+			incarnations := map[string]uint64{}
+			for range 60 {
+				id := ids[random.IntN(len(ids))]
+				switch random.IntN(4) {
+				case 0, 1:
+					incarnations[id]++
+					w.launch(id, incarnations[id])
+				case 2:
+					w.exit(id, messages.Exit{Incarnation: incarnations[id], Code: random.IntN(2), Tail: []string{strings.Repeat("x", random.IntN(2000))}}, random.IntN(2) == 0)
+				case 3:
+					w.runs(id, 1) // and so it is written down
+				}
+			}
+			told, kept := 0, 0
+			for _, id := range ids {
+				told += len(w.runs(id, 0))
+			}
+			w.store.Close()
+			at = w.at
+			w = newTeller(t, dir, limits)
+			before = map[string][]messages.Run{}
+			size := int64(0)
+			for _, id := range ids {
+				before[id] = w.runs(id, 0)
+				kept += len(before[id])
+				if info, err := os.Stat(filepath.Join(dir, "runs", id+".jsonl")); err == nil {
+					size += info.Size()
+				}
+				for _, r := range before[id] {
+					if r.End == messages.EndNone || r.Unreadable != "" {
+						t.Errorf("%+v", r)
+					}
+				}
+			}
+			if told != kept {
+				t.Errorf("%+v: %d runs were told, and %d are there", limits, told, kept)
+			}
+			if size > limits.Bytes {
+				t.Errorf("%d bytes of %d", size, limits.Bytes)
+			}
+			w.store.Close()
+		}
+	}
+}
+
 func TestADiskThatCannotBeWrittenToIsToldOnceAndBlocksNobody(t *testing.T) {
 	dir := filepath.Join(tempDir(t), "file")
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
@@ -347,8 +479,8 @@ func TestADiskThatCannotBeWrittenToIsToldOnceAndBlocksNobody(t *testing.T) {
 	}
 	w.launch("web", 4)
 	store.Close()
-	if n := len(files(filepath.Join(dir, "runs", "web"))); n != 4 { // what could not be written is, by now
-		t.Errorf("%d records", n)
+	if r := newTeller(t, dir, Limits{}).runs("web", 0); len(r) != 4 { // what could not be written is, by now
+		t.Errorf("%d records", len(r))
 	}
 }
 
@@ -384,7 +516,7 @@ func TestAThousandCrashesAtOnceNeitherBlockNorExceedTheBound(t *testing.T) {
 	for n := range 1000 {
 		records += len(w.runs(fmt.Sprint("c", n), 0))
 	}
-	if records != 300 {
+	if records > 300 || records < 280 {
 		t.Errorf("%d records", records)
 	}
 	store.Close()

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
+	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +24,7 @@ type worker struct {
 	records  int
 	bytes    int64
 	dirty    map[*entry]*history // whose files are not as they are to be
+	emptied  []*history          // that have had records, and may have none any more
 	crashes  crashes
 	hashes   map[string]hashed
 	trimmed  time.Time // when ages were looked at last
@@ -35,11 +34,13 @@ type worker struct {
 type history struct {
 	id      string
 	entries []*entry // the oldest first
+	journal
 
 	current *entry // the process that is there
 	last    *entry // the one that ended last, until it is known what follows
 	restart bool   // an automatic restart is to come
 	config  *config.Collector
+	hash    string // of it
 
 	signalled   string // who had a signal sent to it last
 	signalledAt time.Time
@@ -48,7 +49,9 @@ type history struct {
 // An entry is one record.
 type entry struct {
 	name    string
-	size    int64
+	at      int64  // in the file
+	size    int64  // 0: it is in no file yet
+	fault   string // why what is in the file cannot be read
 	start   time.Time
 	end     time.Time
 	failure string        // how it ended, if that was not expected
@@ -58,8 +61,6 @@ type entry struct {
 func newWorker(o Options) worker {
 	return worker{options: o, byID: map[string]*history{}, dirty: map[*entry]*history{}, hashes: map[string]hashed{}, crashes: newCrashes(o)}
 }
-
-func (w *worker) dir(id string) string { return filepath.Join(w.options.Dir, "runs", id) }
 
 // handle takes in a batch, and writes once what it has changed.
 func (w *worker) handle(batch []any, dropped uint64) {
@@ -104,7 +105,15 @@ func (w *worker) begin(h *history, r messages.Run) *entry {
 	h.entries = append(h.entries, e)
 	w.records++
 	w.dirty[e] = h
+	w.bound(h)
 	return e
+}
+
+// bound forgets what a collector has too many of.
+func (w *worker) bound(h *history) {
+	for len(h.entries) > w.options.Limits.PerCollector {
+		w.drop(h)
+	}
 }
 
 // name finds a name that no record has. Incarnations are counted anew in each
@@ -112,7 +121,7 @@ func (w *worker) begin(h *history, r messages.Run) *entry {
 // alone could name a run of an earlier life, which would be lost.
 func (h *history) name(start time.Time, incarnation uint64) string {
 	for ms := start.UnixMilli(); ; ms++ {
-		name := fmt.Sprintf("%013d-%d.json", ms, incarnation)
+		name := fmt.Sprintf("%013d-%d", ms, incarnation)
 		if !slices.ContainsFunc(h.entries, func(e *entry) bool { return e.name == name }) {
 			return name
 		}
@@ -122,10 +131,12 @@ func (h *history) name(start time.Time, incarnation uint64) string {
 func (w *worker) launched(l Launch) {
 	h := w.of(l.ID)
 	w.lose(h)
-	h.config = &l.Config
+	if h.config == nil || !reflect.DeepEqual(*h.config, l.Config) { // hashing takes ten times as long as seeing that they are the same
+		h.config, h.hash = &l.Config, hashConfig(l.Config)
+	}
 	h.current = w.begin(h, messages.Run{
 		Incarnation: l.Incarnation, PID: l.PID, StartedAt: l.At,
-		Binary: l.Binary, BinarySHA256: w.hashOf(l.Binary), ConfigSHA256: hashConfig(l.Config),
+		Binary: l.Binary, BinarySHA256: w.hashOf(l.Binary), ConfigSHA256: h.hash,
 	})
 }
 
@@ -299,51 +310,11 @@ func (w *worker) abandon() {
 	w.flush()
 }
 
-// load finds what has been written before. Runs that had not ended then did so
-// with their supervisor.
+// load finds what has been written before.
 func (w *worker) load() {
-	entries, _ := os.ReadDir(filepath.Join(w.options.Dir, "runs"))
-	for _, d := range entries {
-		id := d.Name()
-		if !d.IsDir() || config.ValidID(id) != nil {
-			continue
-		}
-		h := w.of(id)
-		for _, name := range files(w.dir(id)) {
-			e := &entry{name: name, start: startOf(name)}
-			run, size, err := read[messages.Run](filepath.Join(w.dir(id), name))
-			e.size = size
-			switch {
-			case err != nil: // whoever asks for it is told
-			case run.End == messages.EndNone:
-				run.End, e.run = messages.EndSupervisor, &run
-				w.dirty[e] = h
-				e.start = run.StartedAt
-			default:
-				e.start = run.StartedAt
-				if run.Exit != nil {
-					e.end = run.Exit.At
-					if run.Crash != 0 || run.End == messages.EndSpawn {
-						e.failure = run.Exit.String()
-					}
-				}
-			}
-			h.entries = append(h.entries, e)
-			w.records++
-			w.bytes += e.size
-		}
-	}
+	w.loadAll()
 	w.crashes.load()
-	w.trim()
-}
-
-func startOf(name string) time.Time {
-	digits, _, _ := strings.Cut(name, "-")
-	ms, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms)
+	w.complain(w.trim())
 }
 
 // flush writes what has changed, and keeps all within its bounds.
@@ -351,21 +322,22 @@ func (w *worker) flush() {
 	if len(w.dirty) == 0 {
 		return
 	}
-	w.trim()
-	var failure error
+	failure := w.trim()
+	changed := map[*history][]*entry{}
 	for e, h := range w.dirty {
-		size, err := write(filepath.Join(w.dir(h.id), e.name), *e.run)
-		if err != nil {
+		changed[h] = append(changed[h], e)
+	}
+	for h, entries := range changed {
+		if err := w.save(h, entries); err != nil {
 			failure = err // it is tried again when there is something else to write
 			continue
 		}
-		w.bytes += size - e.size
-		e.size = size
-		delete(w.dirty, e)
-		w.release(h, e)
+		for _, e := range entries {
+			delete(w.dirty, e)
+			w.release(h, e)
+		}
 	}
-	w.complain(cmp.Or(failure, w.crashes.flush()))
-	w.trim()
+	w.complain(cmp.Or(failure, w.crashes.flush(), w.trim()))
 }
 
 // release lets go of what is in a file, and cannot change any more.
@@ -375,49 +347,90 @@ func (w *worker) release(h *history, e *entry) {
 	}
 }
 
-// trim removes the oldest records where there are too many.
-func (w *worker) trim() {
+// trim forgets the oldest records where there are too many. Their lines go with
+// what else does not count in the file, but for those that are too old, or where
+// all files together are too large.
+func (w *worker) trim() (failure error) {
 	l := w.options.Limits
 	now := time.Now()
 	aging := now.Sub(w.trimmed) > time.Hour
-	for _, h := range w.byID {
-		for len(h.entries) > l.PerCollector || aging && len(h.entries) > 0 && now.Sub(h.entries[0].start) > l.Age && h.entries[0] != h.current {
-			w.drop(h)
+	if aging {
+		for _, h := range w.byID {
+			for len(h.entries) > 0 && now.Sub(h.entries[0].start) > l.Age && h.entries[0] != h.current {
+				w.drop(h)
+			}
+		}
+	}
+	if w.records > l.Records { // and some more, since looking for the oldest of all takes its time
+		for w.records > l.Records-l.Records/16 && w.dropOldest() != nil {
 		}
 	}
 	if aging {
 		w.trimmed = now
 		w.crashes.trim(now)
+		failure = w.compact(func(h *history) bool { return h.dropped })
 	}
-	for w.records > l.Records || w.bytes > l.Bytes {
-		var oldest *history
-		for _, h := range w.byID {
-			if len(h.entries) > 0 && h.entries[0] != h.current && (oldest == nil || h.entries[0].start.Before(oldest.entries[0].start)) {
-				oldest = h
+	if w.bytes > l.Bytes {
+		failure = cmp.Or(w.compact(func(h *history) bool { return h.live < h.size }), failure)
+	}
+	if w.bytes > l.Bytes && failure == nil { // a part more, that not every run has a file written anew
+		for live := w.bytes; live > l.Bytes-l.Bytes/8; {
+			e := w.dropOldest()
+			if e == nil {
+				break
 			}
+			live -= e.size
 		}
-		if oldest == nil {
-			return
-		}
-		w.drop(oldest)
+		failure = w.compact(func(h *history) bool { return h.dropped })
 	}
+	for _, h := range w.emptied {
+		if h.dropped && len(h.entries) == 0 {
+			failure = cmp.Or(w.rewrite(h, nil), failure)
+		}
+	}
+	w.emptied = nil
+	return failure
 }
 
-// drop removes the oldest record of a collector.
-func (w *worker) drop(h *history) {
+// compact writes files anew.
+func (w *worker) compact(which func(*history) bool) (failure error) {
+	for _, h := range w.byID {
+		if which(h) {
+			failure = cmp.Or(w.rewrite(h, nil), failure)
+		}
+	}
+	return failure
+}
+
+// dropOldest forgets the oldest record of all; nil: there is none.
+func (w *worker) dropOldest() *entry {
+	var oldest *history
+	for _, h := range w.byID {
+		if len(h.entries) > 0 && h.entries[0] != h.current && (oldest == nil || h.entries[0].start.Before(oldest.entries[0].start)) {
+			oldest = h
+		}
+	}
+	if oldest == nil {
+		return nil
+	}
+	return w.drop(oldest)
+}
+
+// drop forgets the oldest record of a collector.
+func (w *worker) drop(h *history) *entry {
 	e := h.entries[0]
 	h.entries = slices.Delete(h.entries, 0, 1)
+	h.live -= e.size
+	h.dropped = h.dropped || e.size > 0
 	w.records--
-	w.bytes -= e.size
 	delete(w.dirty, e)
 	if e == h.last {
 		h.last = nil
 	}
-	_ = os.Remove(filepath.Join(w.dir(h.id), e.name))
-	if len(h.entries) == 0 && h.config == nil {
-		_ = os.Remove(w.dir(h.id))
-		delete(w.byID, h.id)
+	if len(h.entries) == 0 {
+		w.emptied = append(w.emptied, h)
 	}
+	return e
 }
 
 // answer answers a question.
@@ -445,21 +458,7 @@ func (w *worker) runs(q messages.GetRuns) messages.RunsReply {
 	if h == nil {
 		return reply
 	}
-	for _, e := range slices.Backward(h.entries) {
-		if q.Last > 0 && len(reply.Runs) == q.Last {
-			break
-		}
-		if e.run != nil {
-			reply.Runs = append(reply.Runs, *e.run)
-			continue
-		}
-		run, _, err := read[messages.Run](filepath.Join(w.dir(q.ID), e.name))
-		if err != nil {
-			run = messages.Run{StartedAt: e.start, End: messages.EndUnknown, Unreadable: fmt.Sprintf("%s: %v", filepath.Join(w.dir(q.ID), e.name), err)}
-		}
-		run.ID = q.ID
-		reply.Runs = append(reply.Runs, run)
-	}
+	reply.Runs = w.recorded(h, q.Last)
 	return reply
 }
 

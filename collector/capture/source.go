@@ -152,6 +152,7 @@ func (s *source) begin(f *os.File, suffix string, current bool) error {
 	}
 	s.f, s.release, s.current, s.final = f, release, current, !current
 	s.lines.reset(r)
+	s.lines.plain = s.log.Format == Raw
 	return nil
 }
 
@@ -472,6 +473,8 @@ type lineReader struct {
 	r          io.Reader
 	buf        []byte
 	start, end int // of what has been read and not been taken
+
+	skipper
 }
 
 func (l *lineReader) reset(r io.Reader) { l.r, l.start, l.end = r, 0, 0 }
@@ -484,7 +487,7 @@ func (l *lineReader) next(literal []byte) (skipped int64, line []byte, err error
 	for {
 		data := l.buf[l.start:l.end]
 		if literal != nil {
-			n := skip(data, literal)
+			n := l.skip(data, literal)
 			skipped += int64(n)
 			l.start += n
 			data = data[n:]
@@ -513,22 +516,6 @@ func (l *lineReader) next(literal []byte) (skipped int64, line []byte, err error
 		}
 	}
 }
-
-// skip is how many bytes of whole lines at the beginning of data do not have
-// literal in them, nor text in base 64, in which it could not be seen.
-func skip(data, literal []byte) int {
-	end := bytes.LastIndexByte(data, '\n') + 1
-	found := end
-	if i := bytes.Index(data[:end], literal); i >= 0 {
-		found = i
-	}
-	if i := bytes.Index(data[:found], base64Key); i >= 0 {
-		found = i
-	}
-	return bytes.LastIndexByte(data[:found], '\n') + 1
-}
-
-var base64Key = []byte(`,"base64":"`)
 
 // rest is what comes after the last line feed.
 func (l *lineReader) rest() []byte { return l.buf[l.start:l.end] }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/proctord/proctor/cmd/internal/jsonlines"
@@ -319,29 +320,25 @@ func TestManyListenersMakeSeveralFirstLines(t *testing.T) {
 }
 
 func TestTheEndOfItsContextEndsRunWithin100MillisecondsAndIsNoError(t *testing.T) {
-	polling, stuck := make(chan struct{}), make(chan struct{})
-	t.Cleanup(func() { close(stuck) })
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	result := make(chan error, 1)
-	go func() {
-		result <- run(ctx, io.Discard, Options{Interval: time.Second}, &scripted{answer: func(int) ([]string, error) {
-			close(polling)
-			<-stuck
-			return nil, nil
-		}})
-	}()
-	<-polling
-	begin := time.Now()
-	cancel()
-	select {
-	case err := <-result:
-		if took := time.Since(begin); err != nil || took > 100*time.Millisecond {
+	synctest.Test(t, func(t *testing.T) {
+		polling, stuck := make(chan struct{}), make(chan struct{})
+		defer close(stuck)
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() {
+			result <- run(ctx, io.Discard, Options{Interval: time.Second}, &scripted{answer: func(int) ([]string, error) {
+				close(polling)
+				<-stuck
+				return nil, nil
+			}})
+		}()
+		<-polling
+		begin := time.Now()
+		cancel()
+		if err, took := <-result, time.Since(begin); err != nil || took > 100*time.Millisecond {
 			t.Errorf("Run returned %v after %v, want nil within 100ms", err, took)
 		}
-	case <-time.After(patience):
-		t.Errorf("Run did not return within %v", patience)
-	}
+	})
 }
 
 func TestAWriterThatFailsEndsRunWithItsError(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
 	"golang.org/x/sys/unix"
@@ -65,6 +66,7 @@ func startConnector(t *testing.T) *session {
 	t.Helper()
 	requireConnector(t)
 	s := start(t, Options{Source: Connector}, process.PidsWithContext)
+	s.queued = true
 	first := s.await("a line", func(line) bool { return true })
 	if first.Event != "started" || first.Source != Connector || first.Reason == "" || first.Processes == 0 {
 		t.Fatalf("first line %+v, want a started that names the connector, why, and how many processes there are", first)
@@ -260,7 +262,15 @@ func TestTheEndOfItsContextEndsAConnectorThatWaits(t *testing.T) {
 		for range s.lines { // other processes of the host come and go
 		}
 	}()
-	checkEnds(t, s.cancel, s.result)
+	s.cancel()
+	select {
+	case err := <-s.result:
+		if err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	case <-time.After(patience):
+		t.Errorf("Run did not return within %v", patience)
+	}
 }
 
 func TestEventsOfSingleThreadsAreLeftOut(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
@@ -76,6 +77,7 @@ type session struct {
 	lines  chan line
 	result chan error
 	cancel context.CancelFunc
+	queued bool // what it is told goes through a queue of the kernel's, which may overrun
 }
 
 // start starts a collector that stops with the test. It does not wait for a line.
@@ -126,6 +128,9 @@ func (s *session) await(what string, is func(line) bool) line {
 			}
 			if is(l) {
 				return l
+			}
+			if s.queued && l.Event == "lost" {
+				s.t.Skipf("this needs a machine on which fewer processes come and go: waiting for %s, the kernel's queue has overrun", what)
 			}
 		case err := <-s.result:
 			s.t.Fatalf("Run returned %v while waiting for %s", err, what)
@@ -283,32 +288,25 @@ func TestAPidThatIsUsedAgainIsAnExitAndAStart(t *testing.T) {
 }
 
 func TestTheEndOfItsContextEndsRunWithin100MillisecondsAndIsNoError(t *testing.T) {
-	stuck := make(chan struct{})
-	t.Cleanup(func() { close(stuck) })
-	polls := make(chan struct{}, 1)
-	for name, c := range map[string]struct {
-		list lister
-		w    io.Writer
-		wait <-chan struct{}
-	}{
-		"in the middle of a poll": {
-			list: func(context.Context) ([]int32, error) { polls <- struct{}{}; <-stuck; return nil, nil },
-			w:    io.Discard,
-			wait: polls,
+	for name, blocked := range map[string]func(polls, stuck chan struct{}) (lister, io.Writer){
+		"in the middle of a poll": func(polls, stuck chan struct{}) (lister, io.Writer) {
+			return func(context.Context) ([]int32, error) { polls <- struct{}{}; <-stuck; return nil, nil }, io.Discard
 		},
-		"while nobody reads what it writes": {
-			list: process.PidsWithContext,
-			w:    blockingWriter{polls, stuck},
-			wait: polls,
+		"while nobody reads what it writes": func(polls, stuck chan struct{}) (lister, io.Writer) {
+			return process.PidsWithContext, blockingWriter{polls, stuck}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			result := make(chan error, 1)
-			go func() { result <- run(ctx, c.w, pollOptions(), c.list) }()
-			<-c.wait
-			checkEnds(t, cancel, result)
+			synctest.Test(t, func(t *testing.T) {
+				polls, stuck := make(chan struct{}, 1), make(chan struct{})
+				defer close(stuck)
+				list, w := blocked(polls, stuck)
+				ctx, cancel := context.WithCancel(t.Context())
+				result := make(chan error, 1)
+				go func() { result <- run(ctx, w, pollOptions(), list) }()
+				<-polls
+				checkEnds(t, cancel, result)
+			})
 		})
 	}
 }
@@ -317,13 +315,8 @@ func checkEnds(t *testing.T, cancel context.CancelFunc, result <-chan error) {
 	t.Helper()
 	begin := time.Now()
 	cancel()
-	select {
-	case err := <-result:
-		if took := time.Since(begin); err != nil || took > 100*time.Millisecond {
-			t.Errorf("Run returned %v after %v, want nil within 100ms", err, took)
-		}
-	case <-time.After(patience):
-		t.Errorf("Run did not return within %v", patience)
+	if err, took := <-result, time.Since(begin); err != nil || took > 100*time.Millisecond {
+		t.Errorf("Run returned %v after %v, want nil within 100ms", err, took)
 	}
 }
 
