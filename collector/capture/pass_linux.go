@@ -26,7 +26,8 @@ import (
 
 const (
 	bulkRead    = readChunk / 2         // a process writes in bulk if a read finds so much,
-	bulkReads   = 4                     // so many times in a row
+	bulkReads   = 4                     // so many times in a row;
+	straight    = 2 * bulkReads         // one that writes line by line, so many times without a pause: more than waits in a FIFO
 	heldBack    = 32 << 10              // bytes that a pass leaves to be read. Where no line ends in them, the line may be cut
 	leastFile   = 1 << 20               // bytes of a file for which a pass is worth while
 	patience    = 1                     // ms that a pass waits for more
@@ -35,16 +36,25 @@ const (
 
 // A bulk is what a goroutine that reads knows of a process that writes in bulk.
 type bulk struct {
-	reads int // that found much, in a row
+	reads    int  // that found much, in a row
+	straight int  // and without a pause
+	byLine   bool // it was found writing little at a time
 	conduit
 }
+
+// woke is told how much there was when the process was found writing.
+func (b *bulk) woke(n int) { b.byLine = n < smallWrite }
+
+// paused is told that there was nothing more to read.
+func (b *bulk) paused() { b.straight = 0 }
 
 // saw is told of each read.
 func (b *bulk) saw(st *stream, n int) {
 	if n < bulkRead {
-		b.reads = 0
+		b.reads, b.straight = 0, 0
 		return
 	}
+	b.straight++
 	if b.reads++; b.reads == bulkReads {
 		st.widen()
 	}
@@ -54,7 +64,7 @@ func (b *bulk) saw(st *stream, n int) {
 // and reports whether anything was taken out of the FIFO.
 func (b *bulk) pass(st *stream) bool {
 	set := st.recording.settings
-	if b.reads < bulkReads || st.noPass || !st.raw() || !set.Lossless || set.MaxSize < leastFile || set.TailLines*maxTailLine > heldBack || !b.open() {
+	if b.reads < bulkReads || b.byLine && b.straight < straight || st.noPass || !st.raw() || !set.Lossless || set.MaxSize < leastFile || set.TailLines*maxTailLine > heldBack || !b.open() {
 		return false
 	}
 	sink := st.recording.sink

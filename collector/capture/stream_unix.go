@@ -224,6 +224,7 @@ func (st *stream) read() {
 			st.consume((*chunk)[:n])
 			if woken {
 				woken, small = false, n < smallWrite
+				much.woke(n)
 			}
 			if got += n; small && got >= readChunk {
 				st.widen() // what it writes while we linger must find room
@@ -234,6 +235,7 @@ func (st *stream) read() {
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
+		much.paused()
 		ended := !errors.Is(err, unix.EAGAIN) // nobody has it open any more
 		st.mu.Lock()
 		if st.again && !ended {
