@@ -298,6 +298,9 @@ func (h *host) watchOrphans() {
 	}
 }
 
+// mostAtOnce bounds how many events are taken in before anything is made of them.
+const mostAtOnce = 1024
+
 // loop receives all events until Close has what it waits for.
 func (h *host) loop() {
 	conn, err := h.epoll.SyscallConn()
@@ -306,15 +309,15 @@ func (h *host) loop() {
 	}
 	events := make([]unix.EpollEvent, 128)
 	_ = conn.Read(func(uintptr) bool { // fails only on a closed file
-		for {
+		for taken := 0; ; {
 			n, err := unix.EpollWait(h.epfd, events, 0)
 			if err == unix.EINTR {
 				continue
 			}
-			if n <= 0 {
+			if n <= 0 && taken == 0 {
 				return h.finished() // or sleep until the set is readable again
 			}
-			for _, ev := range events[:n] {
+			for _, ev := range events[:max(n, 0)] {
 				token := uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
 				if token == 0 {
 					h.drainWake()
@@ -322,6 +325,12 @@ func (h *host) loop() {
 					h.ended(token)
 				}
 			}
+			// What follows reads the list of all orphans, and most of those are members:
+			// the more there are, the more of what has happened is taken in before.
+			if taken += n; n > 0 && taken < min(len(h.members)/4, mostAtOnce) {
+				continue
+			}
+			taken = 0
 			h.doWork()
 		}
 	})

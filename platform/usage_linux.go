@@ -16,9 +16,10 @@ import (
 type gauge struct {
 	h      *host
 	page   int64
-	path   []byte // of a file, with a NUL behind it
-	text   []byte // what was read last
-	pids   []int  // of the tree that is being measured
+	path   []byte       // of a file, with a NUL behind it
+	text   []byte       // what was read last
+	status unix.Statx_t // what statPath was told last
+	pids   []int        // of the tree that is being measured
 	reader procReader
 
 	orphans  map[*process][]int // by whose they are; nil: nobody has looked yet
@@ -141,8 +142,8 @@ func (g *gauge) members(group string) bool {
 		return false
 	}
 	g.pids = numbers(g.pids, text)
-	var st unix.Stat_t
-	if unix.Fstatat(g.h.cgroups.dir, group, &st, 0) == nil && st.Nlink == 2 {
+	g.path = append(append(g.path[:0], group...), 0)
+	if g.statPath(g.h.cgroups.dir).Nlink == 2 {
 		return true // a directory has a link for each one in it, beside its own two
 	}
 	for _, name := range subgroups(g.h.cgroups.path() + "/" + group) {
@@ -243,7 +244,7 @@ func (g *gauge) ofProcess(pid int, wanted Metric, u *Usage) (there bool) {
 		u.Memory = int64(decimal(resident)) * g.page
 		if wanted&HasTasks != 0 {
 			g.setProcPath(pid, "task")
-			u.Tasks = max(int(g.statPath().Nlink)-2, 0)
+			u.Tasks = max(int(g.statPath(unix.AT_FDCWD).Nlink)-2, 0)
 		}
 	}
 	if wanted&HasIO != 0 {
@@ -255,7 +256,7 @@ func (g *gauge) ofProcess(pid int, wanted Metric, u *Usage) (there bool) {
 	}
 	if wanted&HasDescriptors != 0 {
 		g.setProcPath(pid, "fd")
-		st := g.statPath()
+		st := g.statPath(unix.AT_FDCWD)
 		u.Descriptors = int(st.Size) // since Linux 6.2
 		if st.Size == 0 {
 			n, ok := countEntries(g.pathText())
@@ -552,12 +553,22 @@ func (g *gauge) setProcPath(pid int, file string) {
 // pathText is g.path for those who want a string.
 func (g *gauge) pathText() string { return string(g.path[:len(g.path)-1]) }
 
-// statPath is what the system says of the file at g.path; zero if it is not there.
-func (g *gauge) statPath() (st unix.Stat_t) {
-	if unix.Stat(g.pathText(), &st) != nil {
-		return unix.Stat_t{}
+// statPath is what the system says of the file at g.path, below a directory; zero if
+// it is not there. As in readPath, that costs no copy of the path; and statx is the
+// call that is the same on all architectures.
+func (g *gauge) statPath(dir int) *unix.Statx_t {
+	for {
+		_, _, errno := syscall.Syscall6(unix.SYS_STATX, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(g.path))), 0,
+			unix.STATX_NLINK|unix.STATX_SIZE, uintptr(unsafe.Pointer(&g.status)), 0)
+		switch errno {
+		case 0:
+			return &g.status
+		case unix.EINTR:
+			continue
+		}
+		g.status = unix.Statx_t{}
+		return &g.status
 	}
-	return st
 }
 
 const shortOfPage = 3072

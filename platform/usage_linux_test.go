@@ -125,6 +125,29 @@ func TestPressureAndProcessorTimeAreTheKernels(t *testing.T) {
 	}
 }
 
+func TestALookAtManyLeavesMakesNoMoreGarbageThanALookAtOne(t *testing.T) {
+	h := newTestHost(t, Options{}).(*host)
+	if h.cgroups == nil {
+		t.Skip(h.noCgroups)
+	}
+	all := make([]Process, 16)
+	for i := range all {
+		all[i], _ = run(t, h, Spec{Label: "sleeper", Path: sleeper, Args: []string{"600"}})
+	}
+	into := make([]Usage, len(all))
+	garbage := func(n int) float64 {
+		return testing.AllocsPerRun(100, func() { h.Usage(all[:n], Brief, into[:n]) })
+	}
+	if one, many := garbage(1), garbage(len(all)); many > one+2 { // some are other goroutines'
+		t.Errorf("a look at %d makes %v allocations, a look at one %v", len(all), many, one)
+	}
+	for i, u := range into {
+		if !u.Has(HasCPU|HasMemory|HasTasks) || u.Memory == 0 || u.Tasks != 1 {
+			t.Errorf("process %d: %+v", i, u)
+		}
+	}
+}
+
 func TestPressureIsReadAsTheKernelWritesIt(t *testing.T) {
 	const text = "some avg10=1.25 avg60=30.07 avg300=0.00 total=1234567\nfull avg10=0.50 avg60=100.00 avg300=0.00 total=7\n"
 	want := Pressure{Some10: 1.25, Some60: 30.07, Full10: 0.5, Full60: 100, Some: 1234567 * time.Microsecond, Full: 7 * time.Microsecond}

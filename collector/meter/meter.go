@@ -290,7 +290,7 @@ func (m *Meter) begin() (r round, more bool) {
 // end takes in what was measured, and answers.
 func (m *Meter) end(r round) {
 	m.mu.Lock()
-	found := map[string]messages.CollectorUsage{}
+	found := make(map[string]messages.CollectorUsage, len(r.brief.ids)+len(r.full.ids))
 	for _, b := range []*batch{&r.brief, &r.full} {
 		for i, id := range b.ids {
 			s := m.subjects[id]
