@@ -35,7 +35,7 @@ type Capture struct {
 	forwarders map[string]*forward.Forwarder
 	copies     map[string][]string // to whom those of each collector go: what nobody has any more is let go of
 	leaving    sync.WaitGroup      // forwarders that give out what they still have
-	host       platform.Host // starts the programs that are given output; nil: no supervisor has come yet
+	host       platform.Host       // starts the programs that are given output; nil: no supervisor has come yet
 }
 
 // OpenCapture opens the place where output is kept: a directory that is made if
