@@ -313,6 +313,8 @@ func (w *worker) abandon() {
 // load finds what has been written before.
 func (w *worker) load() {
 	w.loadAll()
+	for w.records > w.options.Limits.Records && w.dropOldest() != nil { // no more than were told before
+	}
 	w.crashes.load()
 	w.complain(w.trim())
 }
