@@ -86,6 +86,9 @@ func (c *Capture) giveTo(id string, also []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.copies[id]
+	if slices.Equal(before, also) { // as with every further process of a collector
+		return
+	}
 	if c.copies[id] = also; len(also) == 0 {
 		delete(c.copies, id)
 	}

@@ -35,17 +35,23 @@ func write[T any](path string, value T) error {
 
 func replace(path string, text []byte) error {
 	beside := path + temporary
-	err := os.WriteFile(beside, text, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			err = os.WriteFile(beside, text, 0o600)
-		}
-	}
+	err := inDir(path, func() error { return os.WriteFile(beside, text, 0o600) })
 	if err == nil {
 		err = os.Rename(beside, path)
 	}
 	if err != nil {
 		_ = os.Remove(beside)
+	}
+	return err
+}
+
+// inDir makes the directory of path if do fails for lack of it, and does it again.
+func inDir(path string, do func() error) error {
+	err := do()
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = do()
+		}
 	}
 	return err
 }

@@ -105,15 +105,11 @@ func (w *worker) save(h *history, changed []*entry) error {
 
 // append adds to the file, all or nothing.
 func (j *journal) append(path string, text []byte) error {
-	open := func() (*os.File, error) {
-		return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	}
-	f, err := open()
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			f, err = open()
-		}
-	}
+	var f *os.File
+	err := inDir(path, func() (err error) {
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -181,22 +177,29 @@ func (h *history) counting(path string, fresh map[*entry][]byte) (kept []*entry,
 
 // text is an entry's line as it is in the file, or was before it was changed.
 func (h *history) text(f *os.File, e *entry) ([]byte, error) {
-	switch {
-	case e.run != nil:
+	if e.run != nil {
 		return encode(e.name, *e.run)
-	case f == nil || e.size == 0:
-		return nil, errChanged
 	}
-	text := make([]byte, e.size)
+	text, _, err := h.stored(f, e)
+	return text, err
+}
+
+// stored is an entry's line as it is in the file, and what it says if it can be
+// read.
+func (h *history) stored(f *os.File, e *entry) (text []byte, l line, err error) {
+	if f == nil || e.size == 0 {
+		return nil, l, errChanged
+	}
+	text = make([]byte, e.size)
 	if _, err := f.ReadAt(text, e.at); errors.Is(err, io.EOF) {
-		return nil, errChanged
+		return nil, l, errChanged
 	} else if err != nil {
-		return nil, err
+		return nil, l, err
 	}
-	if l, err := decode(text); e.fault == "" && (err != nil || l.Name != e.name) || e.fault != "" && h.changed {
-		return nil, errChanged
+	if l, err = decode(text); e.fault == "" && (err != nil || l.Name != e.name) || e.fault != "" && h.changed {
+		return nil, l, errChanged
 	}
-	return text, nil
+	return text, l, nil
 }
 
 // settle takes in what a file is after it was written anew.
@@ -318,13 +321,10 @@ func (w *worker) recorded(h *history, last int) []messages.Run {
 			if f == nil {
 				f, _ = os.Open(w.path(h.id)) // each of them is missed
 			}
-			text, err := h.text(f, e)
-			var l line
-			if err == nil {
-				l, err = decode(text)
-			}
-			if run = l.Value; err != nil {
-				run = messages.Run{StartedAt: e.start, End: messages.EndUnknown, Unreadable: fmt.Sprintf("%s: %v", w.path(h.id), err)}
+			if _, l, err := h.stored(f, e); err == nil {
+				run = l.Value
+			} else {
+				run.Unreadable = fmt.Sprintf("%s: %v", w.path(h.id), err)
 			}
 		}
 		run.ID = h.id

@@ -207,7 +207,7 @@ func (p *passage) take(n int) (taken int, lost []byte, more bool) {
 		return 0, nil, false
 	}
 	p.n -= int(w)
-	lost, named := p.named(int(w))
+	lost, named := p.look(int(w))
 	if lost != nil {
 		return 0, lost, false
 	}
@@ -227,20 +227,18 @@ func (p *passage) complete(piece []byte) (n int, lost []byte) {
 	n, err := p.f.Write(piece[:end]) // an error comes again
 	if n > 0 {
 		var named bool
-		if lost, named = p.named(n); lost == nil && !named && err == nil {
+		if lost, named = p.look(n); lost == nil && !named && err == nil {
 			p.movedAway()
 		}
 	}
 	return n, lost
 }
 
-// named looks what has become of the file that n bytes were just added to: whether
-// it is still the one that has the name.
-func (p *passage) named(n int) (lost []byte, named bool) {
-	now, err := os.Stat(p.log)
+// look sees what has become of the file that n bytes were just added to: whether
+// it is still the one that has the name, or what has to be written again.
+func (p *passage) look(n int) (lost []byte, named bool) {
 	switch {
-	case err == nil && os.SameFile(now, p.id):
-		p.size = now.Size()
+	case p.named():
 		return nil, true
 	case unlinked(p.f):
 		lost = p.lost(p.size, n)

@@ -180,17 +180,25 @@ func (l *file) append(part []byte) (int, error) {
 		l.close()
 		return whole, err
 	}
-	now, statErr := os.Stat(l.log)
-	if statErr == nil && os.SameFile(now, l.id) {
-		l.size = now.Size() // somebody may have emptied it
+	switch {
+	case l.named():
 		return w, nil
-	}
-	if unlinked(l.f) {
+	case unlinked(l.f):
 		l.close()
 		return 0, nil
 	}
 	l.movedAway()
 	return w, nil
+}
+
+// named reports whether the file is still the one that has the name.
+func (l *file) named() bool {
+	now, err := os.Stat(l.log)
+	if err != nil || !os.SameFile(now, l.id) {
+		return false
+	}
+	l.size = now.Size() // somebody may have emptied it
+	return true
 }
 
 // movedAway lets go of a file that has another name now: its number is used up.
