@@ -102,7 +102,7 @@ func (s *supervisor) toGroup(ctx actor.Context) bool {
 			&messages.Error{Kind: messages.InvalidState, Text: "none of its collectors runs and has a reload_signal or a reload_command"},
 			messages.ReloadReply{ID: id}, func(id string) { s.reloadCollector(ctx, id) })
 	case messages.LimitCollector:
-		if failure := limitFault(id, m.Limits); failure != nil {
+		if failure := setLimits(new(config.ResourceLimits), id, m.Limits); failure != nil {
 			s.respond(ctx, failure)
 			return true
 		}

@@ -16,13 +16,10 @@ func (s *supervisor) limit(ctx actor.Context, m messages.LimitCollector) {
 	if c == nil {
 		return
 	}
-	if failure := limitFault(c.id, m.Limits); failure != nil {
+	cfg := c.config
+	if failure := setLimits(&cfg.ResourceLimits, c.id, m.Limits); failure != nil {
 		s.respond(ctx, failure)
 		return
-	}
-	cfg := c.config
-	for _, key := range slices.Sorted(maps.Keys(m.Limits)) {
-		_ = cfg.ResourceLimits.Set(key, m.Limits[key]) // limitFault has tried it
 	}
 	cfg = cfg.WithDefaults(c.id, s.manager)
 	if err := cfg.Validate(c.id); err != nil {
@@ -39,14 +36,14 @@ func (s *supervisor) limit(ctx actor.Context, m messages.LimitCollector) {
 	s.putInForce(ctx, c, s.caller())
 }
 
-// limitFault says what is wrong with limits by their names; nil: nothing.
-func limitFault(id string, limits map[string]string) *messages.Error {
+// setLimits changes limits by their names. If something is wrong with one of them
+// it says so, and l is not to be used.
+func setLimits(l *config.ResourceLimits, id string, limits map[string]string) *messages.Error {
 	if len(limits) == 0 {
 		return &messages.Error{Op: "limit", ID: id, Kind: messages.InvalidConfig, Text: "say which limits, as in memory_max_mb=200"}
 	}
-	var scratch config.ResourceLimits
 	for _, key := range slices.Sorted(maps.Keys(limits)) {
-		if err := scratch.Set(key, limits[key]); err != nil {
+		if err := l.Set(key, limits[key]); err != nil {
 			return &messages.Error{Op: "limit", ID: id, Kind: messages.InvalidConfig, Err: err}
 		}
 	}
